@@ -105,7 +105,6 @@ func (p *Pool[T]) listed(slot int) (l Lease[T], ok bool) {
 	p.startClockLocked()
 	if !p.closed && p.waiters.mayPass(0) {
 		if e := p.idle.take(nil, slot); e != nil {
-			e.wasIdle = true
 			idle := p.clock.tick.Load() - e.since
 			l, ok = p.lendLocked(e, slot), true
 			l.found(idle)

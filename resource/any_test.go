@@ -126,6 +126,11 @@ func TestAnyServedByEachLine(t *testing.T) {
 				if s.Waited != 4 || s.WaitsServed != 4 || s.WaitTime != time.Minute {
 					t.Errorf("%d waited, %d served, for %v", s.Waited, s.WaitsServed, s.WaitTime)
 				}
+				for key := range held {
+					if s := h.pool(key).Stats(); s.WaitsServed != 2 || s.WaitsServedTime != time.Minute {
+						t.Errorf("key %s: %d waits were served after %v, want 2 after a minute", key, s.WaitsServed, s.WaitsServedTime)
+					}
+				}
 				for _, l := range held {
 					l.Release()
 				}
@@ -133,6 +138,30 @@ func TestAnyServedByEachLine(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A key whose new resource fails its first check drops out, as an Acquire of it fails.
+func TestAnyFirstCheckFails(t *testing.T) {
+	keyed(t, 4, 2, func(h *keyedHarness) {
+		h.edit = func(key string, cfg *resource.Config[*keyedItem]) {
+			cfg.Health = checkOf[*keyedItem](func(_ context.Context, it *keyedItem, _ resource.Info) error {
+				if it.key == "a" {
+					return errSick
+				}
+				return nil
+			})
+		}
+	}, func(h *keyedHarness) {
+		h.beginAny("a").wantErr(errSick)
+		if n := h.begunOf("a"); n != 1 {
+			t.Errorf("%d creations began for a, want 1", n)
+		}
+		l := h.beginAny("a", "b").wantLease()
+		if got := l.Value().key; got != "b" {
+			t.Errorf("got a resource of key %s, want b", got)
+		}
+		l.Release()
+	})
 }
 
 // A dead first endpoint costs attemptDelay; no more than two creations begin.

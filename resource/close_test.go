@@ -131,8 +131,11 @@ func TestI6_CloseWakesWaiters(t *testing.T) {
 		h.wantWaiting(c1, c2)
 		began := time.Now()
 		done := h.close(time.Hour)
-		c1.wantErr(resource.ErrClosed)
-		c2.wantErr(resource.ErrClosed)
+		for _, c := range []*call{c1, c2} {
+			if err := c.wantErr(resource.ErrClosed); err.RetryAfter != 0 {
+				t.Errorf("RetryAfter is %v, but a closed pool never lends again", err.RetryAfter)
+			}
+		}
 		h.acquire().wantErr(resource.ErrClosed)
 		h.acquireWith(resource.Request{NoWait: true}).wantErr(resource.ErrClosed)
 		if _, ok := h.p.TryAcquire(); ok {

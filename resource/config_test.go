@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/respool/respool/resource"
 )
@@ -44,6 +45,23 @@ func TestConfig_EveryBadField(t *testing.T) {
 	}
 	p := newPool(t, good)
 	closeAll(t, p)
+}
+
+// What zero means in a Config is part of its contract.
+func TestConfig_Defaults(t *testing.T) {
+	for name, d := range map[string][2]time.Duration{
+		"MakeTimeout":    {resource.DefaultMakeTimeout, 30 * time.Second},
+		"ReleaseTimeout": {resource.DefaultReleaseTimeout, 5 * time.Second},
+		"SweepInterval":  {resource.DefaultSweepInterval, 10 * time.Second},
+		"ForgetAfter":    {resource.DefaultForgetAfter, time.Minute},
+	} {
+		if d[0] != d[1] {
+			t.Errorf("the default of %s is %v, want %v", name, d[0], d[1])
+		}
+	}
+	if resource.DefaultSampleLeases != 512 {
+		t.Errorf("the default of SampleLeases is %d, want 512", resource.DefaultSampleLeases)
+	}
 }
 
 // New copies the Config, the Trace in it too.

@@ -74,6 +74,19 @@ func TestErrors_TextsAreFixed(t *testing.T) {
 		"rejected by gate: connection refused", "7s")
 }
 
+// Of what is not known neither %+v nor the log says anything.
+func TestErrors_AcquireErrorWithoutFacts(t *testing.T) {
+	err := &resource.AcquireError{Err: context.Canceled, Reason: resource.ReasonCanceled}
+	if s, want := fmt.Sprintf("%+v", err), fmt.Sprintf("%v (waited 0s; %v)", err, resource.Load{}); s != want {
+		t.Errorf("%%+v is %q, want %q", s, want)
+	}
+	for _, a := range err.LogValue().Group() {
+		if a.Key == "retry_after" || strings.HasPrefix(a.Key, "last") {
+			t.Errorf("the log has %v", a)
+		}
+	}
+}
+
 // The same failure of a pool reads the same, whenever it comes and however the
 // pool is then.
 func TestErrors_OfPools(t *testing.T) {
@@ -290,6 +303,9 @@ var failings = map[resource.Reason]failingAcquire{
 // Trace.Failed. Its error has that Reason, matches what belongs to it and reads
 // the same each time.
 func TestFailures_EachReason(t *testing.T) {
+	if s := (resource.ReasonClosed + 1).String(); s != "unknown" {
+		t.Errorf("a Reason that does not exist is %q, want unknown", s)
+	}
 	for reason := resource.ReasonCanceled; reason <= resource.ReasonClosed; reason++ {
 		t.Run(reason.String(), func(t *testing.T) {
 			f, known := failings[reason]

@@ -1,6 +1,7 @@
 package resource_test
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"sync"
@@ -386,6 +387,64 @@ func TestEviction_Idlers(t *testing.T) {
 		if elsewhere != 0 {
 			t.Errorf("Idlers given at an acquire or release: %d in all", elsewhere)
 		}
+	})
+}
+
+// A resource for which OnRelease runs is idle too: the Eviction of another one counts it.
+func TestEviction_IdlersBesideOnRelease(t *testing.T) {
+	var mu sync.Mutex
+	var idlers []int
+	edit := func(h *harness) {
+		h.cfg.SweepInterval = 10 * time.Second
+		h.cfg.OnRelease = func(_ context.Context, it *item) error {
+			if it.n == 2 {
+				time.Sleep(15 * time.Second)
+			}
+			return nil
+		}
+		h.cfg.Eviction = evictFunc(func(i resource.Info) error {
+			mu.Lock()
+			defer mu.Unlock()
+			if i.Idlers > 0 {
+				idlers = append(idlers, i.Idlers)
+			}
+			return nil
+		})
+	}
+	script(t, 2, edit, func(h *harness) {
+		ls, _ := h.lendN(2)
+		for _, l := range ls {
+			l.Release()
+		}
+		time.Sleep(12 * time.Second)
+		mu.Lock()
+		defer mu.Unlock()
+		if len(idlers) == 0 || slices.Contains(idlers, 1) {
+			t.Errorf("Idlers were %v, want 2 each time", idlers)
+		}
+	})
+}
+
+// An Eviction that keeps nothing idle says nothing about the end of a leased resource: it gets no
+// replacement.
+func TestEviction_NothingIdle(t *testing.T) {
+	edit := func(h *harness) {
+		h.cfg.SweepInterval = time.Second
+		h.cfg.Eviction = evictFunc(func(i resource.Info) error {
+			if i.Idlers > 0 {
+				return errOld
+			}
+			return nil
+		})
+	}
+	script(t, 3, edit, func(h *harness) {
+		l := h.lend()
+		time.Sleep(5 * time.Second)
+		h.wantNoMake()
+		l.Release()
+		time.Sleep(5 * time.Second)
+		h.wantLoad(resource.Load{})
+		h.wantNoMake()
 	})
 }
 

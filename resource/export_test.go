@@ -100,3 +100,10 @@ func (k *Keyed[K, T]) Tidies() bool {
 	defer k.mu.Unlock()
 	return k.armed
 }
+
+// Unreported returns how many comings and goings of waiters are noted for the Queue.
+func (p *Pool[T]) Unreported() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.waiters.news)
+}

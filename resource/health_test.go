@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -41,6 +42,113 @@ func TestHealth_OnBorrow(t *testing.T) {
 				t.Fatalf("event %d of %+v is not %+v", i, events, want)
 			}
 		}
+	})
+}
+
+// A waiter gets a resource that has passed its check in the background, and does not check it again,
+// though a check is always due; also if a Queue takes a moment to choose the waiter.
+func TestHealth_CheckedOnceForAWaiter(t *testing.T) {
+	for name, pop := range map[string]time.Duration{"no Queue": 0, "Queue": 150 * ms} {
+		t.Run(name, func(t *testing.T) {
+			w := newScriptedHealth()
+			var slow atomic.Bool
+			edit := func(h *harness) {
+				w.in(time.Hour)(h)
+				if pop > 0 {
+					h.cfg.Queue = &listQueue{hook: func(m string) {
+						if m == "Pop" && slow.Load() {
+							time.Sleep(pop)
+						}
+					}}
+				}
+			}
+			script(t, 2, edit, func(h *harness) {
+				its := h.stock(2)
+				time.Sleep(time.Second)
+				slow.Store(true)
+				w.markUnhealthy(its[1])
+				w.delay(200 * ms)
+				before := w.checks[its[0]]
+				c := h.acquire()
+				time.Sleep(200 * ms) // its[1] fails, after so long that its[0] is suspect
+				h.wantDestroyed(its[1], errSick)
+				h.wantWaiting(c)
+				time.Sleep(200*ms + pop)
+				c.wantItem(its[0])
+				if n := w.checks[its[0]] - before; n != 1 {
+					t.Errorf("%d checks, want 1", n)
+				}
+			})
+		})
+	}
+}
+
+// A sweep has a quarter of the maximum checked at once, at least one and at most eight.
+func TestHealth_ChecksAtOnce(t *testing.T) {
+	for size, want := range map[int]int{1: 1, 7: 1, 8: 2, 20: 5, 40: 8} {
+		w := newScriptedHealth()
+		script(t, size, w.in(10*time.Second), func(h *harness) {
+			h.stock(size)
+			w.delay(100 * ms)
+			w.most = 0
+			time.Sleep(19 * time.Second)
+			if w.most != want {
+				t.Errorf("of %d idle resources %d were checked at once, want %d", size, w.most, want)
+			}
+		})
+	}
+}
+
+// A sweep asks Due about idle resources alone.
+func TestHealth_DueOfIdle(t *testing.T) {
+	var mu sync.Mutex
+	asked := map[uint64]int{}
+	edit := func(h *harness) {
+		h.cfg.SweepInterval = 10 * time.Second
+		h.cfg.Health = scheduled[*item]{due: func(i resource.Info) bool {
+			mu.Lock()
+			defer mu.Unlock()
+			asked[i.ID]++
+			return false
+		}}
+	}
+	script(t, 3, edit, func(h *harness) {
+		ls, _ := h.lendN(3)
+		idle := ls[1].Info().ID
+		ls[1].Release()
+		mu.Lock()
+		clear(asked)
+		mu.Unlock()
+		time.Sleep(11 * time.Second)
+		mu.Lock()
+		defer mu.Unlock()
+		if len(asked) != 1 || asked[idle] != 1 {
+			t.Errorf("asked so often about each: %v, want once about %d", asked, idle)
+		}
+	})
+}
+
+// MinIdle is refilled when an acquire has turned down an idle resource, and not only when its Destroy
+// has returned.
+func TestHealth_RefillsAtOnce(t *testing.T) {
+	w := newScriptedHealth()
+	edit := func(h *harness) {
+		w.in(time.Hour)(h)
+		h.cfg.MinIdle = 2
+		slowDestroy(h)
+	}
+	script(t, 3, edit, func(h *harness) {
+		for _, m := range h.wantMakes(2) {
+			m.finish()
+		}
+		l := h.acquire().wantLease()
+		first := l.Value()
+		l.Release()
+		w.markUnhealthy(first)
+		if got := h.acquire().wantLease().Value(); got == first {
+			t.Fatalf("item %d was lent", got.n)
+		}
+		h.wantMake()
 	})
 }
 

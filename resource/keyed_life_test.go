@@ -345,6 +345,9 @@ func TestKeyedOtherWays(t *testing.T) {
 		if _, ok := h.k.TryAcquire("a"); ok || h.k.Len() != 0 {
 			t.Errorf("TryAcquire of a key not in use: %t, and %d keys", ok, h.k.Len())
 		}
+		if n := h.k.Stats().Failures.NoneIdle; n != 1 {
+			t.Errorf("%d acquires found nothing idle, want 1", n)
+		}
 		if _, ok := h.k.Find("a"); ok || h.k.Len() != 0 {
 			t.Errorf("Find of a key not in use: %t, and %d keys", ok, h.k.Len())
 		}
@@ -370,11 +373,12 @@ func TestKeyedOtherWays(t *testing.T) {
 		if err := h.k.Do(ended, "b", nil); !errors.Is(err, context.Canceled) {
 			t.Errorf("Do with a context that has ended: %v", err)
 		}
+		synctest.Wait() // the last TryAcquire has had one created
 		got := map[string]int{}
 		for key, p := range h.k.All() {
 			got[key] = p.Stats().Idle
 		}
-		if len(got) != 2 || h.k.Len() != 2 || got["a"] != 0 || got["b"] != 0 {
+		if len(got) != 2 || h.k.Len() != 2 || got["a"] != 1 || got["b"] != 0 {
 			t.Errorf("All yields %v", got)
 		}
 		for range h.k.All() {
@@ -382,6 +386,10 @@ func TestKeyedOtherWays(t *testing.T) {
 		}
 		if _, err := h.k.AcquireWith(h.t.Context(), "b", resource.Request{NoWait: true}); !errors.Is(err, resource.ErrNoneIdle) {
 			t.Errorf("AcquireWith NoWait: %v", err)
+		}
+		// Counted in the pool of the key as well, where the earlier one of key a is not.
+		if own, all := h.pool("b").Stats().Failures.NoneIdle, h.k.Stats().Failures.NoneIdle; own != 1 || all != 3 {
+			t.Errorf("%d acquires of b and %d of all found nothing idle, want 1 and 3", own, all)
 		}
 	})
 }

@@ -512,6 +512,81 @@ func TestLease_IdleBefore(t *testing.T) {
 	}
 }
 
+// A Keyed reclaims the lease of a resource of whatever key, and says so if there is none.
+func TestReclaim_Keyed(t *testing.T) {
+	keyed(t, 4, 2, nil, func(h *keyedHarness) {
+		h.acquire("a").Release()
+		leaked := h.acquire("b")
+		time.Sleep(2 * time.Second)
+		row := h.pool("b").Inspect(1).Resources[0]
+		for _, wrong := range [][2]uint64{{row.ID + 1, row.Lease}, {row.ID, row.Lease + 1}} {
+			if h.k.Reclaim(wrong[0], wrong[1]) {
+				t.Errorf("lease %v was reclaimed", wrong)
+			}
+		}
+		if !h.k.Reclaim(row.ID, row.Lease) {
+			t.Errorf("not reclaimed: %+v", row)
+		}
+		synctest.Wait()
+		if got := h.destroyed(resource.ErrReclaimed); len(got) != 1 {
+			t.Errorf("items %v were reclaimed, want one", got)
+		}
+		leaked.Release()
+	})
+}
+
+// A resource from the idle list is not reclaimed while its acquire has it checked.
+func TestReclaim_WhileChecked(t *testing.T) {
+	w := newScriptedHealth()
+	edit := func(h *harness) {
+		w.in(time.Hour)(h)
+		h.cfg.Order = resource.OldestFirst
+	}
+	script(t, 1, edit, func(h *harness) {
+		h.stock(1)
+		w.delay(3 * time.Second)
+		c := h.acquire()
+		time.Sleep(2 * time.Second)
+		row := h.p.Inspect(1).Resources[0]
+		if h.p.Reclaim(row.ID, row.Lease) {
+			t.Errorf("reclaimed %+v", row)
+		}
+		time.Sleep(time.Second)
+		l := c.wantLease()
+		if row.State != resource.Leased || row.Lease != 2 {
+			t.Errorf("%+v, want the second lease", row)
+		}
+		if !h.p.Reclaim(row.ID, row.Lease) {
+			t.Error("not reclaimed when the acquire had returned")
+		}
+		l.Release()
+	})
+}
+
+// A lease of AcquireAllIdle is reclaimed like any other.
+func TestReclaim_AllIdle(t *testing.T) {
+	for name, edit := range map[string]func(h *harness){
+		"plain":     nil,
+		"Admission": func(h *harness) { h.cfg.Admission = &ledger{} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			script(t, 1, edit, func(h *harness) {
+				h.answer(func(m *makeCall) { m.finish() })
+				if err := h.p.MakeOne(h.t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				leaked := h.p.AcquireAllIdle()[0]
+				time.Sleep(2 * time.Second)
+				row := h.p.Inspect(1).Resources[0]
+				if row.Lease != 1 || !h.p.Reclaim(row.ID, row.Lease) {
+					t.Errorf("not reclaimed: %+v", row)
+				}
+				leaked.Release()
+			})
+		})
+	}
+}
+
 // A lease that was leaked is found with Inspect and reclaimed: its slot and permit
 // are free, the resource is destroyed, and later calls of its holder have no
 // effect.

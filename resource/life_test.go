@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -455,4 +456,70 @@ func TestLeaseNumbersUsedUp(t *testing.T) {
 			})
 		})
 	}
+}
+
+// MinIdle is refilled when an idle resource is invalidated, and not only when its Destroy has returned. One
+// that did not live long is no outage.
+func TestInvalidate_RefillsAtOnce(t *testing.T) {
+	var outages atomic.Int64
+	edit := func(h *harness) {
+		h.cfg.MinIdle = 1
+		h.cfg.Trace = &resource.Trace{Outage: func(error) { outages.Add(1) }}
+		slowDestroy(h)
+	}
+	script(t, 2, edit, func(h *harness) {
+		it := h.wantMake().finish()
+		h.settle()
+		it.invalidate(errSick)
+		h.wantMake().finish()
+		h.wantLoad(resource.Load{Idle: 1, Destroying: 1})
+		if n := outages.Load(); n != 0 || h.p.Stats().Outage {
+			t.Errorf("an outage was reported %d times", n)
+		}
+	})
+}
+
+// The pool forgets what was hijacked.
+func TestHijack_Forgotten(t *testing.T) {
+	script(t, 2, nil, func(h *harness) {
+		ls, its := h.lendN(2)
+		if total := ls[1].Info().Total; total != 2 {
+			t.Errorf("Total is %d, want 2", total)
+		}
+		h.hijack(ls[0])
+		if rows := h.p.Inspect(10).Resources; len(rows) != 1 || rows[0].ID != ls[1].Info().ID {
+			t.Errorf("%+v, want only the other resource", rows)
+		}
+		if total := ls[1].Info().Total; total != 1 {
+			t.Errorf("Total is %d, want 1", total)
+		}
+		its[0].invalidate(errSick)
+		if n := h.p.Stats().Invalidated; n != 0 {
+			t.Errorf("%d invalidated, want none", n)
+		}
+	})
+}
+
+// The invalidate of a value that never came into the pool, since Watch has panicked, does nothing.
+func TestInvalidate_AfterWatchPanicked(t *testing.T) {
+	edit := func(h *harness) {
+		h.onWatch = func(it *item) {
+			if it.n == 1 {
+				panic("no watch")
+			}
+		}
+	}
+	script(t, 1, edit, func(h *harness) {
+		c := h.acquire()
+		dead := h.wantMake().finish()
+		c.wantFailed()
+		h.wantGone(dead)
+		h.lend().Release()
+		for range 10 {
+			dead.invalidate(errSick)
+		}
+		if s := h.p.Stats(); s.LastMake != nil || s.Outage || s.Invalidated != 0 {
+			t.Errorf("%v, want no failure since the last creation", s)
+		}
+	})
 }

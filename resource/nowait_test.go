@@ -184,6 +184,60 @@ func TestNoWait_CheckTakesLong(t *testing.T) {
 	})
 }
 
+// The checks of acquires that do not wait leave the checks in the background their place, while such an
+// acquire waits and when it has left.
+func TestNoWait_SweepChecksAfterwards(t *testing.T) {
+	w := newScriptedHealth()
+	script(t, 4, w.in(10*time.Second), func(h *harness) {
+		its := h.stock(4) // one check at once in the background
+		w.delay(20 * ms)
+		for range 2 {
+			if l, ok, _ := h.tryIn(); ok {
+				t.Fatalf("item %d was lent before its check had ended", l.Value().n)
+			}
+			time.Sleep(50 * ms)
+		}
+		w.delay(time.Millisecond)
+		before := map[*item]int{}
+		for _, it := range its {
+			before[it] = w.checks[it]
+		}
+		w.most = 0
+		time.Sleep(11 * time.Second)
+		h.settle()
+		if w.most != 1 {
+			t.Errorf("the sweep had %d checked at once, want 1", w.most)
+		}
+		for _, it := range its {
+			if n := w.checks[it] - before[it]; n != 1 {
+				t.Errorf("item %d was checked %d times by the sweep, want once", it.n, n)
+			}
+		}
+	})
+}
+
+// While as many checks run as acquires that do not wait may leave behind, such an acquire gets nothing,
+// and the resource that it found stays.
+func TestNoWait_NoMoreChecks(t *testing.T) {
+	w := newScriptedHealth()
+	script(t, 4, w.in(time.Hour), func(h *harness) {
+		its := h.stock(4)
+		w.delay(time.Second)
+		for range 3 {
+			if _, ok, _ := h.tryIn(); ok {
+				t.Fatal("a resource was lent before its check had ended")
+			}
+		}
+		h.wantAlive(its...)
+		h.wantLoad(resource.Load{Idle: 4})
+		if n := w.most; n != 1 {
+			t.Errorf("%d checks at once, want 1", n)
+		}
+		time.Sleep(time.Second)
+		h.wantAlive(its...)
+	})
+}
+
 // The bound is for the acquire, however many are idle, and so is the number of
 // checks that it leaves behind.
 func TestNoWait_ManyIdle(t *testing.T) {

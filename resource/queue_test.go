@@ -510,6 +510,29 @@ func TestQueue_KeepsNothingOfTheCaller(t *testing.T) {
 	}
 }
 
+// Without a Queue nothing is noted for one, which would be kept for ever; with one all is reported.
+func TestQueue_NothingLeftToReport(t *testing.T) {
+	for name, q := range map[string]resource.Queue{"none": nil, "list": &listQueue{}} {
+		t.Run(name, func(t *testing.T) {
+			script(t, 1, func(h *harness) { h.cfg.Queue = q }, func(h *harness) {
+				l := h.lend()
+				for range 3 {
+					gaveUp := h.acquireFor(ms)
+					next := h.acquire()
+					time.Sleep(2 * ms)
+					gaveUp.wantErr(context.DeadlineExceeded)
+					l.Release()
+					l = next.wantLease()
+				}
+				if n := h.p.Unreported(); n != 0 {
+					t.Errorf("%d comings and goings of waiters are kept", n)
+				}
+				l.Release()
+			})
+		})
+	}
+}
+
 // Trap 25: the line of waiters had no bound and no order but its own.
 func TestPuddleTrap25_NoPriority(t *testing.T) {
 	urgent := &listQueue{less: func(a, b *resource.Waiter) bool { return a.Request.Priority > b.Request.Priority }}

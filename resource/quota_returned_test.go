@@ -120,6 +120,34 @@ func TestQuotaReturned_SlowDestroy(t *testing.T) {
 	}
 }
 
+// The Quota is not asked again because Trace.Destroyed has returned, long after the permit has: the
+// backoff of a refusal in between stands.
+func TestQuotaReturned_SlowTrace(t *testing.T) {
+	edit := func(h *harness) {
+		h.cfg.Trace = &resource.Trace{Destroyed: func(resource.DestroyEvent) { time.Sleep(20 * ms) }}
+	}
+	withQuota(t, edit, func(h *harness, q *permitGate) {
+		q.limit = 2
+		ls, _ := h.lendN(2)
+		q.mu.Lock()
+		q.limit = 0
+		q.mu.Unlock()
+		before := q.times()
+		ls[0].Discard(nil)
+		h.settle()
+		c := h.acquire() // the other one may come back, so it waits whatever the Quota says
+		time.Sleep(10 * ms)
+		asked := q.times()
+		time.Sleep(20 * ms)
+		if n := q.times(); asked != before+1 || n != asked {
+			t.Errorf("the Quota was asked %d times in 10 ms and %d times in 30 ms, want once", asked-before, n-before)
+		}
+		h.wantWaiting(c)
+		ls[1].Release()
+		c.wantLease()
+	})
+}
+
 // If the Quota refuses again after Destroy has returned, the caller is refused.
 func TestQuotaReturned_RefusedAgain(t *testing.T) {
 	edit := func(h *harness) { h.onDestroy = func(*item, error) { time.Sleep(3 * time.Second) } }
@@ -297,4 +325,18 @@ func TestTrace_RejectedForAMake(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A Warm whose creations are refused says by what.
+func TestWarm_Refused(t *testing.T) {
+	withQuota(t, nil, func(h *harness, q *permitGate) {
+		q.limit = 0
+		ctx, cancel := context.WithTimeout(h.t.Context(), time.Second)
+		defer cancel()
+		err := h.p.Warm(ctx, 1)
+		var we *resource.WarmError
+		if !errors.As(err, &we) || !errors.Is(we.LastMake, errAllOut) {
+			t.Errorf("%+v, want a WarmError with the refusal", err)
+		}
+	})
 }

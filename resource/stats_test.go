@@ -403,3 +403,38 @@ func TestPuddleTrap24_WaitersUncounted(t *testing.T) {
 		}
 	})
 }
+
+// String leaves out what is zero, and names what is not.
+func TestStats_String(t *testing.T) {
+	if got, want := (resource.Stats{}).String(), (resource.Load{}).String(); got != want {
+		t.Errorf("zero Stats are %q, want the levels alone, %q", got, want)
+	}
+	s := resource.Stats{Acquired: 3, Outage: true, LastMake: errDown}
+	s.Failures.NoneIdle = 2
+	want := resource.Load{}.String() + "; 3 acquired; 2 acquires failed: none_idle; outage; last creation: the server is down"
+	if got := s.String(); got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// In a log a Load has its maximum and what is not zero.
+func TestLoad_LogValue(t *testing.T) {
+	for want, l := range map[string]resource.Load{
+		"max=0":                    {},
+		"max=9 leased=2 wanting=1": {Max: 9, Leased: 2, Wanting: 1},
+		"max=9 idle=1 abandoned=3": {Max: 9, Idle: 1, Abandoned: 3},
+		"max=9 making=1 waiting=4": {Max: 9, Making: 1, Waiting: 4},
+		"max=9 destroying=5":       {Max: 9, Destroying: 5},
+	} {
+		got := ""
+		for i, a := range l.LogValue().Group() {
+			if i > 0 {
+				got += " "
+			}
+			got += a.String()
+		}
+		if got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}

@@ -297,6 +297,39 @@ func TestSample_SmallAndBusy(t *testing.T) {
 	})
 }
 
+// SampleFor has each lease sampled from its return on, also on the hit path, until its time is over, give
+// or take a tick of the pool's clock.
+func TestSample_ForATime(t *testing.T) {
+	b := newLeaseLog()
+	script(t, 1, b.in(1<<20), func(h *harness) {
+		use := func(n int) (sampled int) {
+			for range n {
+				h.lend().Release()
+			}
+			begun, _ := b.take()
+			return len(begun)
+		}
+		use(3) // the first is sampled as such, and the resource has its local slot afterwards
+		h.p.SampleFor(time.Second)
+		if n := use(10); n != 10 {
+			t.Errorf("%d of 10 leases sampled, want all", n)
+		}
+		for range 9 {
+			time.Sleep(100 * time.Millisecond)
+			if n := use(3); n != 3 {
+				t.Errorf("%d of 3 leases sampled, want all", n)
+			}
+		}
+		for range 2 {
+			time.Sleep(105 * time.Millisecond)
+			use(1)
+		}
+		if n := use(100); n > 1 {
+			t.Errorf("%d of 100 leases sampled after that time", n)
+		}
+	})
+}
+
 // The largest maximum there is is as far from being used up where an int has 32
 // bits.
 func TestSample_LargestMaximum(t *testing.T) {

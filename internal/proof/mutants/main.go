@@ -13,9 +13,11 @@
 // go statement is dropped; a result is a constant; true becomes false. All are compiled with
 // "go test -overlay", so the tree is never changed: most of them together, into one program in
 // which each can be turned on, the others one by one. Each mutant meets the tests of the
-// packages in testedBy, with -short, until a test fails or a time limit ends the tests, which
-// both kill it. A mutant that survives in the program of many is tried once more in one of its
-// own. Do not edit the packages while the command runs.
+// packages in testedBy, with -short and those first that take little time, until a test fails or a
+// time limit ends the tests, which both kill it. A mutant that survives in the program of many is
+// tried once more in one of its own, unless -once says that none is compiled: then a listed survivor may
+// also be one of which the compiler makes the same program, and a mutant that cannot be compiled with
+// the others is not tried. Do not edit the packages while the command runs.
 //
 // A survivor means a missing test, or code that does nothing. A survivor that makes no
 // difference to a caller is accepted by an entry in equivalent.txt: its key, as the command
@@ -27,9 +29,9 @@
 // The score is the part of the mutants that were noticed, of those that compile, are not
 // accepted and make a different program. The exit code is 0 if no mutant survived, 1 if one
 // did, 2 after an error. With -json all results go into a file, and -again with that file tries
-// those again that survived, against new tests. The first run compiles the
-// standard library into a build cache of its own, so that the mutants do not fill the usual
-// one; -cache keeps it for later runs.
+// those again that survived or exceeded the time, against new tests or on a calmer machine. The
+// first run compiles the standard library into a build cache of its own, so that the mutants do not
+// fill the usual one; -cache keeps it for later runs.
 package main
 
 import (
@@ -43,6 +45,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -68,7 +71,9 @@ type options struct {
 	cache    string
 	list     bool
 	accepted bool
+	once     bool
 	again    map[string]bool // keys; nil: all
+	without  map[string]bool // keys
 	patterns []string
 }
 
@@ -88,7 +93,9 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 	f.StringVar(&o.cache, "cache", "", "build cache; a temporary one if empty")
 	f.BoolVar(&o.list, "list", false, "list the mutants and run nothing")
 	f.BoolVar(&o.accepted, "accepted", false, "run only the mutants that are accepted as equivalent")
-	again := f.String("again", "", "only mutants that survived in the run that wrote this `file` with -json")
+	f.BoolVar(&o.once, "once", false, "no program of its own for any mutant: neither for one that survives in the program of many nor for one that cannot be in it")
+	again := f.String("again", "", "only mutants that survived or timed out in the run that wrote this `file` with -json")
+	without := f.String("without", "", "leave out the mutants about which the run decided that wrote this `file` with -json")
 	only := f.String("only", "", "only mutants whose file, change or key matches this `regexp`")
 	tests := f.String("tests", "", "comma-separated `directories` whose tests are run, instead of the usual ones")
 	if err := f.Parse(args); err != nil {
@@ -98,8 +105,13 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 		return o, fmt.Errorf("-only: %w", err)
 	}
 	if *again != "" {
-		if o.again, err = survivorsOf(*again); err != nil {
+		if o.again, err = keysOf(*again, survived, timedOut); err != nil {
 			return o, fmt.Errorf("-again: %w", err)
+		}
+	}
+	if *without != "" {
+		if o.without, err = keysOf(*without, killed, timedOut, survived, identical, uncompiled); err != nil {
+			return o, fmt.Errorf("-without: %w", err)
 		}
 	}
 	if *tests != "" {
@@ -221,6 +233,8 @@ func mutate(ctx context.Context, o options, entries equivalents, stdout, stderr 
 		}
 	}
 
+	// Only now, so that the build cache has the program of the earlier run.
+	jobs = slices.DeleteFunc(jobs, func(j job) bool { return o.without[j.mutant.key()] })
 	results, err := runAll(ctx, b, o, entries, jobs, stdout, stderr)
 	if len(results) > 0 {
 		fmt.Fprintf(stdout, "seed %d: %d of %d mutants\n", o.seed, len(results), len(jobs))

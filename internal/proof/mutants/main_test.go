@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // sample is a module whose tests notice some changes only.
@@ -140,8 +141,17 @@ func TestVerdicts(t *testing.T) {
 			t.Errorf("%s: %q, want %q", change, got[change], want)
 		}
 	}
-	if again, _ := verdicts(t, 1, append(flags, "-tests", "high", "-only", "becomes|negated", "-again", file)...); len(again) != 1 || again["Least: > becomes >="] != "survived" {
+	again, second := verdicts(t, 1, append(flags, "-tests", "high", "-only", "becomes|negated", "-again", file)...)
+	if len(again) != 1 || again["Least: > becomes >="] != "survived" {
 		t.Errorf("again: %q, want the one that survived", again)
+	}
+	rest, _ := verdicts(t, 0, append(flags, "-tests", "low", "-only", "becomes|negated", "-without", second)...)
+	if len(rest) != 1 || rest["Least: condition negated"] != "killed low: TestLeast" {
+		t.Errorf("without the one that survived: %q, want the other one", rest)
+	}
+	once, _ := verdicts(t, 0, append(flags, "-tests", "low", "-only", "negated", "-once")...)
+	if len(once) != 1 || once["Least: condition negated"] != "not tried" {
+		t.Errorf("once: %q, want none that is tried alone", once)
 	}
 	for name, text := range sample {
 		if data, err := os.ReadFile(name); err != nil || string(data) != text {
@@ -196,7 +206,7 @@ func TestSummary(t *testing.T) {
 	a, b := &source{pkg: "p", path: "/x/a.go"}, &source{pkg: "p", path: "/x/b.go"}
 	var results []result
 	for s, vs := range map[*source][]verdict{
-		a: {killed, killed, timedOut, survived, equivalent, identical, uncompiled},
+		a: {killed, killed, timedOut, survived, equivalent, identical, uncompiled, untried},
 		b: {equivalent},
 	} {
 		for _, v := range vs {
@@ -213,7 +223,7 @@ func TestSummary(t *testing.T) {
 		rows[cells[len(cells)-1]] = strings.Join(cells[:len(cells)-1], " ")
 	}
 	for name, want := range map[string]string{
-		"p/a.go": "7 2 1 1 1 1 1 75.0 %", "p/b.go": "1 0 0 0 1 0 0 –", "all": "8 2 1 1 2 1 1 75.0 %",
+		"p/a.go": "8 2 1 1 1 1 1 1 75.0 %", "p/b.go": "1 0 0 0 1 0 0 0 –", "all": "9 2 1 1 2 1 1 1 75.0 %",
 	} {
 		if rows[name] != want {
 			t.Errorf("%s: %q, want %q", name, rows[name], want)
@@ -233,5 +243,14 @@ func TestFailure(t *testing.T) {
 		if got := failure([]byte(tc.out)); got != tc.want {
 			t.Errorf("%q: %q, want %q", tc.out, got, tc.want)
 		}
+	}
+}
+
+// Tests that take long are told from the others, and from subtests.
+func TestSlowTests(t *testing.T) {
+	names, sum := slowTests([]byte("=== RUN   TestA\n--- PASS: TestA (0.19s)\n--- PASS: TestB (0.20s)\n" +
+		"--- PASS: TestC (1.50s)\n    --- PASS: TestC/d (1.50s)\n--- SKIP: TestE (9.00s)\n--- PASS: ExampleF (0.00s)\nPASS\n"))
+	if got := strings.Join(names, " "); got != "TestB TestC" || sum != 1700*time.Millisecond {
+		t.Errorf("%s in %v, want TestB TestC in 1.7s", got, sum)
 	}
 }

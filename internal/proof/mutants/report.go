@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -64,7 +65,7 @@ func (t tally) row() string {
 	return strings.Join(append(cells, score), "\t") + "\t"
 }
 
-var columns = []verdict{killed, timedOut, survived, equivalent, identical, uncompiled}
+var columns = []verdict{killed, timedOut, survived, equivalent, identical, uncompiled, untried}
 
 // summarize writes the table of scores: a line for each file, and one for all.
 func summarize(w io.Writer, results []result) error {
@@ -121,8 +122,9 @@ func writeJSON(w io.Writer, results []result, accepted equivalents) error {
 	return enc.Encode(records)
 }
 
-// survivorsOf returns the keys of the mutants that survived, from a file that writeJSON wrote.
-func survivorsOf(name string) (map[string]bool, error) {
+// keysOf returns the keys of the mutants that have one of these verdicts, from a file that writeJSON
+// wrote.
+func keysOf(name string, verdicts ...verdict) (map[string]bool, error) {
 	data, err := os.ReadFile(name)
 	if err != nil {
 		return nil, err
@@ -133,7 +135,7 @@ func survivorsOf(name string) (map[string]bool, error) {
 	}
 	keys := make(map[string]bool)
 	for _, r := range records {
-		if r.Verdict == survived {
+		if slices.Contains(verdicts, r.Verdict) {
 			keys[r.Key] = true
 		}
 	}

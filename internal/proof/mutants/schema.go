@@ -1,10 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"maps"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -15,6 +17,10 @@ import (
 // Most mutants are compiled together: into one program, in which the environment variable
 // switchVariable turns one of them on. That takes far less time than one program for each. Mutants
 // that cannot be expressed so, such as those of constants, get a program of their own.
+//
+// A mutant has up to two forms. The first wraps the changed expression or statement itself. If there
+// is none, or the compiler rejects it because of a type, the second one has the condition or the
+// statement around the change twice, as it was and as it is changed.
 
 // switchVariable has the number of the mutant that is on.
 const switchVariable = "RESPOOL_MUTANT"
@@ -44,6 +50,13 @@ func mutantPick[T any](on bool, changed, original T) T {
 	}
 	return original
 }
+
+func mutantZero[T any](on bool, original T) (zero T) {
+	if on {
+		return zero
+	}
+	return original
+}
 `
 
 // A form is how a mutant is turned on and off: the text that takes the place of a node. parts are
@@ -53,14 +66,15 @@ type form struct {
 	node  [2]int   // the bytes that are replaced
 	parts [][2]int // of these, the ones that wrap gets
 	wrap  func(on string, parts []string) string
+	twice bool // the second form
 }
 
-// forms returns the forms of those of the mutants of s that have one, by mutant.
-func (s *source) forms(ms []*mutant) (map[*mutant]form, error) {
+// forms returns the first and the second forms of those of the mutants of s that have one, by mutant.
+func (s *source) forms(ms []*mutant) (first, second map[*mutant]form, err error) {
 	fset := token.NewFileSet()
 	file, err := parser.ParseFile(fset, s.path, s.data, parser.SkipObjectResolution)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	f := former{src: s, file: fset.File(file.FileStart), found: make(map[*mutant]form), at: make(map[int][]*mutant)}
 	for _, m := range ms {
@@ -71,7 +85,7 @@ func (s *source) forms(ms []*mutant) (map[*mutant]form, error) {
 			ast.PreorderStack(d.Body, nil, f.visit)
 		}
 	}
-	return f.found, nil
+	return f.found, f.second(ms), nil
 }
 
 type former struct {
@@ -79,6 +93,38 @@ type former struct {
 	file  *token.File
 	at    map[int][]*mutant // by start
 	found map[*mutant]form
+	whens [][2]int // conditions on one line
+	acts  [][2]int // statements on one line that can stand in a block of their own
+}
+
+// second returns the second form of each of ms that lies in one of f.whens or f.acts: in the smallest.
+func (f *former) second(ms []*mutant) map[*mutant]form {
+	all := make(map[*mutant]form)
+	for _, m := range ms {
+		if strings.Contains(m.text, "\n") {
+			continue
+		}
+		node, found := [2]int{0, len(f.src.data)}, false
+		act := false
+		for kind, spans := range [][][2]int{f.whens, f.acts} {
+			for _, n := range spans {
+				if n[0] <= m.start && m.end <= n[1] && n[1]-n[0] < node[1]-node[0] {
+					node, act, found = n, kind == 1, true
+				}
+			}
+		}
+		if !found {
+			continue
+		}
+		changed := string(f.src.data[node[0]:m.start]) + m.text + string(f.src.data[m.end:node[1]])
+		all[m] = form{m, node, [][2]int{node}, func(on string, p []string) string {
+			if act {
+				return "if mutantOn(" + on + ") { " + changed + " } else { " + p[0] + " }"
+			}
+			return "(mutantOn(" + on + ") && (" + changed + ") || !mutantOn(" + on + ") && (" + p[0] + "))"
+		}, true}
+	}
+	return all
 }
 
 func (f *former) span(n ast.Node) [2]int {
@@ -90,7 +136,7 @@ func (f *former) span(n ast.Node) [2]int {
 func (f *former) add(span [2]int, kind, text string, node [2]int, parts [][2]int, wrap func(on string, parts []string) string) {
 	for _, m := range f.at[span[0]] {
 		if m.end == span[1] && m.kind == kind && (text == "" || m.text == text) {
-			f.found[m] = form{m, node, parts, wrap}
+			f.found[m] = form{m, node, parts, wrap, false}
 		}
 	}
 }
@@ -104,8 +150,10 @@ func (f *former) visit(n ast.Node, stack []ast.Node) bool {
 			f.condition(n.Cond)
 		}
 	case *ast.CaseClause:
-		for _, x := range n.List {
-			f.condition(x)
+		if s, ok := above(stack, 2).(*ast.SwitchStmt); ok && s.Tag == nil {
+			for _, x := range n.List {
+				f.condition(x)
+			}
 		}
 	case *ast.BinaryExpr:
 		f.binary(n)
@@ -124,7 +172,15 @@ func (f *former) visit(n ast.Node, stack []ast.Node) bool {
 	case *ast.BasicLit:
 		f.whole(n, "number plus 1", "", func(on, x string) string { return "(" + x + " + mutantOne(" + on + "))" })
 		f.whole(n, "number minus 1", "", func(on, x string) string { return "(" + x + " - mutantOne(" + on + "))" })
+	case *ast.KeyValueExpr:
+		for _, m := range f.at[f.file.Offset(n.Pos())] {
+			if m.kind == "field dropped" {
+				v := f.span(n.Value)
+				f.found[m] = form{m, v, [][2]int{v}, func(on string, p []string) string { return "mutantZero(mutantOn(" + on + "), " + p[0] + ")" }, false}
+			}
+		}
 	case *ast.ReturnStmt:
+		f.statement(n, stack)
 		for _, x := range n.Results {
 			for _, c := range []string{"true", "false", "nil", "0", `""`} {
 				f.whole(x, "result is always "+c, c, func(on, x string) string {
@@ -145,6 +201,9 @@ func (f *former) whole(n ast.Node, kind, text string, wrap func(on, x string) st
 }
 
 func (f *former) condition(x ast.Expr) {
+	if span := f.span(x); !bytes.ContainsRune(f.src.data[span[0]:span[1]], '\n') {
+		f.whens = append(f.whens, span)
+	}
 	f.whole(x, "condition negated", "", func(on, x string) string { return "((" + x + ") != mutantOn(" + on + "))" })
 	f.whole(x, "condition never true", "", func(on, x string) string { return "((" + x + ") && !mutantOn(" + on + "))" })
 	f.whole(x, "condition always true", "", func(on, x string) string { return "((" + x + ") || mutantOn(" + on + "))" })
@@ -188,7 +247,8 @@ func (f *former) binary(n *ast.BinaryExpr) {
 		func(on string, p []string) string { return wrap(on, []string{"(" + p[0] + ")", "(" + p[1] + ")"}) })
 }
 
-// statement adds the form of a statement that is dropped, where a block may stand.
+// statement adds the form of a statement that is dropped, where a block may stand. There the statement
+// may also be the place of second forms.
 func (f *former) statement(n ast.Stmt, stack []ast.Node) {
 	switch above(stack, 1).(type) {
 	case *ast.BlockStmt, *ast.CaseClause, *ast.CommClause:
@@ -197,6 +257,11 @@ func (f *former) statement(n ast.Stmt, stack []ast.Node) {
 	}
 	if c, ok := above(stack, 1).(*ast.CommClause); ok && c.Comm == n {
 		return
+	}
+	if a, ok := n.(*ast.AssignStmt); !ok || a.Tok != token.DEFINE {
+		if span := f.span(n); !bytes.ContainsRune(f.src.data[span[0]:span[1]], '\n') {
+			f.acts = append(f.acts, span)
+		}
 	}
 	for _, what := range []string{"statement", "send", "go statement", "defer", "assignment"} {
 		for _, m := range f.at[f.file.Offset(n.Pos())] {
@@ -264,20 +329,26 @@ func newSchema(p *pkg, ms []*mutant, build func(replace map[string][]byte) (said
 		bySource[m.src] = append(bySource[m.src], m)
 	}
 	forms := make(map[*source][]form)
+	seconds := make(map[*mutant]form)
 	for src, ms := range bySource {
-		found, err := src.forms(ms)
+		first, second, err := src.forms(ms)
 		if err != nil {
 			return nil, err
 		}
+		maps.Copy(seconds, second)
 		for _, m := range ms { // in a fixed order
-			if f, ok := found[m]; ok {
+			if f, ok := first[m]; ok {
+				forms[src] = append(forms[src], f)
+			} else if f, ok := second[m]; ok {
 				forms[src] = append(forms[src], f)
 			}
 		}
 	}
 	for round := 0; ; round++ {
 		sc := &schema{numbers: make(map[*mutant]int), replace: make(map[string][]byte)}
-		for src, fs := range forms {
+		for _, src := range slices.SortedFunc(maps.Keys(forms), func(a, b *source) int { return strings.Compare(a.path, b.path) }) {
+			// In a fixed order, so that the build cache knows the program when the command runs again.
+			fs := forms[src]
 			for _, f := range fs {
 				sc.numbers[f.m] = len(sc.numbers) + 1
 			}
@@ -291,13 +362,22 @@ func newSchema(p *pkg, ms []*mutant, build func(replace map[string][]byte) (said
 		if err == nil {
 			return sc, nil
 		}
-		dropped := 0
+		changed := false
 		for src := range forms {
-			n := len(forms[src])
-			forms[src] = slices.DeleteFunc(forms[src], func(f form) bool { return f.rejected(said, round > 1) })
-			dropped += n - len(forms[src])
+			var left []form
+			for _, f := range forms[src] {
+				switch second, ok := seconds[f.m]; {
+				case !f.rejected(said, round > 2):
+					left = append(left, f)
+					continue
+				case ok && !f.twice:
+					left = append(left, second)
+				}
+				changed = true
+			}
+			forms[src] = left
 		}
-		if dropped == 0 || round > 20 {
+		if !changed || round > 20 {
 			return nil, fmt.Errorf("%s does not compile with its mutants: %w\n%s", p.name, err, said)
 		}
 	}
@@ -313,7 +393,7 @@ func (f *form) rejected(said string, any bool) bool {
 	if any {
 		last += strings.Count(string(f.m.src.data[f.node[0]:f.node[1]]), "\n")
 	}
-	typed := strings.HasPrefix(f.m.kind, "number") || strings.HasPrefix(f.m.kind, "result") || strings.Contains(f.m.kind, "becomes")
+	typed := f.twice || strings.HasPrefix(f.m.kind, "field") || strings.HasPrefix(f.m.kind, "number") || strings.HasPrefix(f.m.kind, "result") || strings.Contains(f.m.kind, "becomes")
 	for _, at := range errorAt.FindAllStringSubmatch(said, -1) {
 		if line, _ := strconv.Atoi(at[2]); at[1] == filepath.Base(f.m.src.path) && first <= line && line <= last && (typed || any) {
 			return true

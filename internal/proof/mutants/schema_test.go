@@ -47,6 +47,12 @@ func TestTogether(t *testing.T) {
 		{"f(\na)", "dropped", "if !mutantOn(1) { f(\na) }"},
 		{"defer f(true)", "", "if !mutantOn(1) { defer f((true != mutantOn(2))) }"},
 		{"for i := 1; ; i++ {\n}", "plus|dropped", "for i := (1 + mutantOne(1)); ; i++ {\n}"},
+		{"a *= b", "becomes|dropped", "if !mutantOn(1) { a *= b }"},
+		{"a += b", "becomes|dropped", "if !mutantOn(1) { if mutantOn(2) { a -= b } else { a += b } }"},
+		{"a, b = c, d", "part", "if mutantOn(1) { b = d } else { if mutantOn(2) { a = c } else { a, b = c, d } }"},
+		{"x = T{a: 1, b: c}", "field", "x = T{a: mutantZero(mutantOn(1), 1), b: mutantZero(mutantOn(2), c)}"},
+		{"if a < min(b, c) {\n}", "max", "if (mutantOn(1) && (a < max(b, c)) || !mutantOn(1) && (a < min(b, c))) {\n}"},
+		{"switch a * b {\ncase c & d:\nf()\n}", "becomes", ""},
 	} {
 		s := &source{pkg: "p", path: "/p/p.go", data: []byte("package p\nfunc f() {\n" + tc.code + "\n}\n")}
 		all, err := s.mutants()
@@ -65,6 +71,12 @@ func TestTogether(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if sc == nil {
+			if tc.want != "" {
+				t.Errorf("%s, %s: none is compiled with others, want %s", tc.code, tc.only, tc.want)
+			}
+			continue
+		}
 		got := strings.TrimSuffix(strings.TrimPrefix(string(sc.replace["/p/p.go"]), "package p\nfunc f() {\n"), "\n}\n")
 		if got != tc.want {
 			t.Errorf("%s, %s:\ngot  %s\nwant %s", tc.code, tc.only, got, tc.want)
@@ -72,7 +84,8 @@ func TestTogether(t *testing.T) {
 	}
 }
 
-// Mutants that the compiler rejects are left out, those first whose types may be wrong.
+// Mutants that the compiler rejects get their second form, and are left out if it rejects that as well,
+// those first whose types may be wrong.
 func TestTogetherRejected(t *testing.T) {
 	s := &source{pkg: "p", path: "/p/p.go", data: []byte("package p\nfunc f() {\nf(1)\nf(2)\n}\n")}
 	ms, err := s.mutants()
@@ -92,7 +105,7 @@ func TestTogetherRejected(t *testing.T) {
 	for _, tc := range []struct {
 		after int
 		want  string
-	}{{0, "[6]"}, {1, "[6 4]"}} {
+	}{{0, "[6]"}, {1, "[6 6]"}, {2, "[6 6 4]"}} {
 		tried = nil
 		sc, err := newSchema(&pkg{Dir: "/p", Name: "p"}, ms, build(tc.after))
 		if err != nil {

@@ -24,7 +24,7 @@ var testedBy = map[string][]string{
 	"internal/suspicion":     {"internal/suspicion", "resource"},
 	"internal/treap":         {"internal/treap", "internal/proof", "resource"},
 	"policy":                 {"policy", "internal/proof/compose"},
-	"resource":               {"internal/proof", "resource"},
+	"resource":               {"resource", "internal/proof"},
 	"wspool":                 {"wspool", "internal/proof/isolation"},
 	"wspool/internal/wsconn": {"wspool/internal/wsconn", "wspool", "internal/proof/isolation"},
 	"wspool/mux":             {"wspool/mux", "internal/proof/mux"},

@@ -12,7 +12,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,6 +30,7 @@ const (
 	identical  verdict = "same program" // the compiler makes the same program of it
 	equivalent verdict = "equivalent"   // accepted in equivalent.txt
 	uncompiled verdict = "not compiled" // the compiler rejects it
+	untried    verdict = "not tried"    // it needs a program of its own, and -once forbids that
 )
 
 // A result is the verdict about one mutant, and how it came about.
@@ -47,7 +50,21 @@ type suite struct {
 	once  sync.Once // sets the fields below
 	err   error     // why its tests cannot decide about a mutant
 	sum   [sha256.Size]byte
-	limit time.Duration
+	parts []*part
+}
+
+// A part is some of the tests of a suite. Those that take long are a part of their own: most mutants
+// are noticed by the others.
+type part struct {
+	args  []string     // which tests: for the test program
+	limit atomic.Int64 // in nanoseconds
+	work  atomic.Int64 // processor time without a change, in nanoseconds; 0: not known yet
+}
+
+func newPart(limit time.Duration, args ...string) *part {
+	p := &part{args: args}
+	p.limit.Store(int64(limit))
+	return p
 }
 
 // A bench runs suites. It writes only below its directory.
@@ -56,6 +73,7 @@ type bench struct {
 	cache string        // Go's build cache
 	run   string        // passed to the test programs
 	limit time.Duration // for a test program; 0: it follows from the time without a change
+	once  bool          // no mutant is tried in a program of its own
 	log   io.Writer
 	shell []string
 	count atomic.Int64
@@ -67,7 +85,7 @@ const addressSpace = 6 << 20
 
 // newBench returns a bench in dir, which exists.
 func newBench(dir string, o options, log io.Writer) *bench {
-	b := &bench{dir: dir, cache: o.cache, run: o.run, limit: o.timeout, log: log}
+	b := &bench{dir: dir, cache: o.cache, run: o.run, limit: o.timeout, once: o.once, log: log}
 	sh, err := exec.LookPath("sh")
 	if err != nil {
 		return b
@@ -165,24 +183,29 @@ func (b *bench) compile(ctx context.Context, s *suite, replace map[string][]byte
 	return program, string(out), err
 }
 
-// test runs a test program of s and returns what it printed. Its own time limit applies
+// test runs a test program of s and returns what it printed, and its processor time. Its own time limit applies
 // first, so that its output says which tests were running.
 // number, if not 0, is the mutant that is on in a program that has several.
-func (b *bench) test(ctx context.Context, s *suite, program string, limit time.Duration, number int) (output []byte, err error) {
+func (b *bench) test(ctx context.Context, s *suite, program string, p *part, number int) (output []byte, work time.Duration, err error) {
+	limit := time.Duration(p.limit.Load())
 	ctx, cancel := context.WithTimeout(ctx, limit+10*time.Second)
 	defer cancel()
-	args := append([]string{"-test.short", "-test.failfast", "-test.timeout", limit.String()}, s.args...)
+	args := slices.Concat([]string{"-test.short", "-test.failfast", "-test.timeout", limit.String()}, s.args, p.args)
 	if b.run != "" {
 		args = append(args, "-test.run", b.run)
 	}
 	cmd, done, err := b.command(ctx, true, program, args...)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	defer done()
 	cmd.Dir = s.Dir
 	cmd.Env = append(cmd.Env, switchVariable+"="+strconv.Itoa(number))
-	return cmd.CombinedOutput()
+	output, err = cmd.CombinedOutput()
+	if cmd.ProcessState != nil {
+		work = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+	}
+	return output, work, err
 }
 
 // The limits of a test program: a mutant that hangs is to be noticed, and one that is slow
@@ -193,8 +216,8 @@ const (
 	mostLimit   = 10 * time.Minute
 )
 
-// prepare compiles and runs the tests of s without a change: they must pass. The limit for a
-// program follows from the time that takes, unless b has one.
+// prepare compiles and runs the tests of s without a change: they must pass. The limits for a
+// program follow from the time that takes, unless b has one.
 func (b *bench) prepare(ctx context.Context, s *suite) error {
 	s.once.Do(func() {
 		program, said, err := b.compile(ctx, s, nil)
@@ -206,24 +229,54 @@ func (b *bench) prepare(ctx context.Context, s *suite) error {
 		if s.sum, s.err = digest(program); s.err != nil {
 			return
 		}
-		s.limit, s.err = b.measure(ctx, s, program)
+		s.parts, s.err = b.measure(ctx, s, program)
 	})
 	return s.err
 }
 
-// measure runs the tests of s, which must pass, and returns their time limit.
-func (b *bench) measure(ctx context.Context, s *suite, program string) (time.Duration, error) {
+// measure runs the tests of s, which must pass, and returns its parts, those first that take little time.
+func (b *bench) measure(ctx context.Context, s *suite, program string) ([]*part, error) {
 	begun := time.Now()
-	if out, err := b.test(ctx, s, program, mostLimit, 0); err != nil {
-		return 0, fmt.Errorf("the tests of %s fail without a change: %w\n%s", s.name, err, out)
+	out, _, err := b.test(ctx, s, program, newPart(mostLimit, "-test.v"), 0)
+	if err != nil {
+		return nil, fmt.Errorf("the tests of %s fail without a change: %w\n%s", s.name, err, out)
 	}
 	took := time.Since(begun)
-	limit := b.limit
-	if limit == 0 {
-		limit = min(max(leastLimit, limitFactor*took), mostLimit)
+	slow, slowTook := slowTests(out)
+	limit := func(took time.Duration) time.Duration {
+		if b.limit > 0 {
+			return b.limit
+		}
+		return min(max(leastLimit, limitFactor*took), mostLimit)
 	}
-	fmt.Fprintf(b.log, "%s: passes in %v without a change, limit %v\n", s.name, took.Round(time.Millisecond), limit.Round(time.Second))
-	return limit, nil
+	all := limit(took)
+	fmt.Fprintf(b.log, "%s: passes in %v without a change, %v of it %d slow tests; limit %v\n",
+		s.name, took.Round(time.Millisecond), slowTook.Round(time.Millisecond), len(slow), all.Round(time.Second))
+	if len(slow) == 0 || b.run != "" {
+		return []*part{newPart(all)}, nil
+	}
+	names := "^(" + strings.Join(slow, "|") + ")$"
+	return []*part{
+		newPart(limit(max(0, took-slowTook)), "-test.skip", names),
+		newPart(all, "-test.run", names),
+	}, nil
+}
+
+// slowTest is from which time on a test is slow.
+const slowTest = 200 * time.Millisecond
+
+var passed = regexp.MustCompile(`(?m)^--- PASS: (\S+) \((\S+)\)$`)
+
+// slowTests returns the slow ones of the tests of which the output of -test.v is out, and the sum of
+// their times.
+func slowTests(out []byte) (names []string, sum time.Duration) {
+	for _, m := range passed.FindAllSubmatch(out, -1) {
+		if took, err := time.ParseDuration(string(m[2])); err == nil && took >= slowTest {
+			names = append(names, regexp.QuoteMeta(string(m[1])))
+			sum += took
+		}
+	}
+	return names, sum
 }
 
 // assemble compiles the mutants of t together that can be, with each of its suites. If their
@@ -241,7 +294,7 @@ func (b *bench) assemble(ctx context.Context, t *target, ms []*mutant) error {
 			err = fmt.Errorf("%s: %w\n%s", s.name, err, said)
 			break
 		}
-		p.limit, err = b.measure(ctx, s, p.program)
+		p.parts, err = b.measure(ctx, s, p.program)
 		t.together = append(t.together, p)
 	}
 	if ctx.Err() != nil {
@@ -262,19 +315,32 @@ func (b *bench) assemble(ctx context.Context, t *target, ms []*mutant) error {
 // assembled is the program of a suite in which mutants can be turned on.
 type assembled struct {
 	program string
-	limit   time.Duration
+	parts   []*part
 }
 
 // try decides about a mutant.
 func (b *bench) try(ctx context.Context, t *target, m *mutant) (r result, err error) {
 	begun := time.Now()
 	defer func() { r.took = time.Since(begun) }()
+	if b.once && (t.schema == nil || t.schema.numbers[m] == 0) {
+		return result{mutant: m, verdict: untried}, nil
+	}
 	if t.schema != nil && t.schema.numbers[m] > 0 {
-		for i, s := range t.suites {
-			v, by, err := b.verdict(ctx, s, t.together[i].program, t.together[i].limit, t.schema.numbers[m])
-			if err != nil || v != survived {
-				return result{mutant: m, verdict: v, by: by}, err
+		// The parts that take little time come first, in all suites.
+		for n := range 2 {
+			for i, s := range t.suites {
+				together := t.together[i]
+				if n >= len(together.parts) {
+					continue
+				}
+				v, by, err := b.verdict(ctx, s, together.program, together.parts[n:n+1], t.schema.numbers[m])
+				if err != nil || v != survived {
+					return result{mutant: m, verdict: v, by: by}, err
+				}
 			}
+		}
+		if b.once {
+			return result{mutant: m, verdict: survived}, nil
 		}
 		// The program of the mutant alone may be that without a change.
 	}
@@ -321,24 +387,64 @@ func (b *bench) tryAlone(ctx context.Context, s *suite, m *mutant) (verdict, str
 	if sum == s.sum {
 		return identical, "", nil
 	}
-	return b.verdict(ctx, s, program, s.limit, 0)
+	return b.verdict(ctx, s, program, s.parts, 0)
 }
 
-// verdict runs a program of s and says what its tests say about the mutant.
-func (b *bench) verdict(ctx context.Context, s *suite, program string, limit time.Duration, number int) (verdict, string, error) {
-	out, err := b.test(ctx, s, program, limit, number)
-	var exit *exec.ExitError
-	switch {
-	case ctx.Err() != nil:
-		return "", "", ctx.Err()
-	case err == nil:
-		return survived, "", nil
-	case errors.As(err, &exit) && exit.ExitCode() >= 0 && !bytes.Contains(out, []byte("panic: test timed out after")):
-		return killed, s.name + ": " + failure(out), nil
-	case errors.As(err, &exit), errors.Is(err, exec.ErrWaitDelay):
-		return timedOut, s.name + ": " + failure(out), nil
+// verdict runs these parts of a program of s and says what its tests say about the mutant.
+func (b *bench) verdict(ctx context.Context, s *suite, program string, parts []*part, number int) (verdict, string, error) {
+	for _, p := range parts {
+		out, work, err := b.test(ctx, s, program, p, number)
+		// The machine may be slower now than when the limit was set.
+		if number > 0 && b.limit == 0 && timeout(out, err) && !p.hangs(work) && b.remeasure(ctx, s, program, p) && !p.hangs(work) {
+			out, _, err = b.test(ctx, s, program, p, number)
+		}
+		var exit *exec.ExitError
+		switch {
+		case ctx.Err() != nil:
+			return "", "", ctx.Err()
+		case err == nil:
+			continue
+		case timeout(out, err):
+			return timedOut, s.name + ": " + failure(out), nil
+		case errors.As(err, &exit):
+			return killed, s.name + ": " + failure(out), nil
+		}
+		return "", "", err
 	}
-	return "", "", err
+	return survived, "", nil
+}
+
+// remeasure raises the limit of p if the program takes so long without a change now that it was too
+// low. It reports whether it was.
+func (b *bench) remeasure(ctx context.Context, s *suite, program string, p *part) (raised bool) {
+	begun := time.Now()
+	_, work, err := b.test(ctx, s, program, newPart(mostLimit, p.args...), 0)
+	if err != nil {
+		return false
+	}
+	p.work.Store(int64(work))
+	limit := min(limitFactor*time.Since(begun), mostLimit)
+	if int64(limit) <= p.limit.Load() {
+		return false
+	}
+	p.limit.Store(int64(limit))
+	return true
+}
+
+// hangs reports whether tests that took so much processor time, and did not end, are known to take much
+// more than without a change.
+func (p *part) hangs(work time.Duration) bool {
+	without := time.Duration(p.work.Load())
+	return without > 0 && work > limitFactor/2*without
+}
+
+// timeout reports whether a test program that ended so has exceeded its time.
+func timeout(out []byte, err error) bool {
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return exit.ExitCode() < 0 || bytes.Contains(out, []byte("panic: test timed out after"))
+	}
+	return errors.Is(err, exec.ErrWaitDelay)
 }
 
 func digest(path string) (sum [sha256.Size]byte, err error) {
