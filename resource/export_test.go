@@ -100,3 +100,6 @@ func (k *Keyed[K, T]) Tidies() bool {
 	defer k.mu.Unlock()
 	return k.armed
 }
+
+// Estimate is the hold that is reported of a lease that was not sampled.
+func Estimate(ticks int64, passed time.Duration) time.Duration { return estimate(ticks, passed) }

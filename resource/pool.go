@@ -219,7 +219,7 @@ func newPool[T any](cfg Config[T], common *shared[T], keyPool any) (*Pool[T], er
 	p.era = newEra(p.ctx)
 	if common != nil {
 		p.clock.base = common.base
-		p.clock.tick.Store(p.clock.nowTick())
+		p.clock.update()
 		p.registry.ids = &common.ids
 		p.counts.allKeys = &common.failures
 		p.cap.total = common.budget
