@@ -82,7 +82,8 @@ var ErrTooLittle = errors.New("metrics: too little was measured to advise a size
 // histories of half the length, put together at random from blocks of this one, with holds drawn anew from
 // those measured: two whole histories differ about as much as such a half differs from the whole. So
 // they hold for a time in which callers come as they did in the history, and not for one in which
-// they come more often, or in another manner.
+// they come more often, or in another manner. Bursts shorter than the interval of the history make waits
+// longer than High more often; the range of MaxSize held for such loads too.
 //
 // The replay knows the load that there was. It does not know bursts shorter than the
 // interval of the history beyond those that chance makes, that a larger pool may slow the
@@ -182,7 +183,7 @@ const resamples = 40
 
 // maxResampled is how many acquires such a history has at most, and maxHoldsDrawn how many holds are
 // drawn for it: more holds change their mean by less than 2 %.
-const maxResampled, maxHoldsDrawn = 50_000, 5000
+const maxResampled, maxHoldsDrawn = 30_000, 5000
 
 // blocks is how many blocks a history has of which others are put together. What goes on for
 // longer than one, such as a burst, is taken apart.
@@ -239,6 +240,19 @@ func newWorkload(s Snapshot, h History) (*workload, error) {
 	}
 	w.holds = newHolds(s.Hold)
 	return w, nil
+}
+
+// inShortBursts is the part of the acquires in intervals that have twice as many as the second one before
+// and the second one after them, and more than chance explains: bursts of at most three intervals.
+func (w *workload) inShortBursts() float64 {
+	n := 0.0
+	for i := 2; i < len(w.intervals)-2; i++ {
+		here, around := float64(w.intervals[i].acquires), float64(max(w.intervals[i-2].acquires, w.intervals[i+2].acquires))
+		if here > 2*around+4*math.Sqrt(here) {
+			n += here
+		}
+	}
+	return n / float64(w.acquires)
 }
 
 // tried is how many acquires failed that a larger pool could have served.
@@ -631,6 +645,9 @@ func (w *workload) doubts(s *Snapshot, h *History, a *Advice, halves []int) (all
 	}
 	if low, high := slices.Min(halves), slices.Max(halves); high-low > max(1, a.MaxSize/5) {
 		no("The load changes: the halves of the history give sizes from %d to %d.", low, high)
+	}
+	if n := w.inShortBursts(); n > 0.05 {
+		no("%.0f %% of the acquires came in bursts of a few seconds, of which the history has only the number of acquires every %v: waits may be longer than the ranges say.", 100*n, h.Every)
 	}
 	if i := slices.IndexFunc(a.Curve, func(c SizePoint) bool { return c.Size == w.size }); i >= 0 && a.Goal.Growth == 1 {
 		// The one size of which is known how many waited. Failed acquires count as demand, and waited too.
