@@ -24,9 +24,9 @@ type Goal struct {
 type Advice struct {
 	Goal Goal // with its defaults
 
-	// MaxSize is the smallest pool that would have met the Goal. Low and High are the
-	// smallest and largest sizes found when the replay was repeated with other random
-	// numbers and with parts of the history: the wider apart, the less certain is MaxSize.
+	// MaxSize is the smallest pool that would have met the Goal. From Low to High are the sizes
+	// that another such history may need, in about 95 of 100 cases: the wider apart, the less
+	// certain is MaxSize. See [Advise].
 	MaxSize, Low, High int
 	// MinIdle is how many resources must be idle so that 99 % of the callers, and those that
 	// follow them while one resource is created, find one. Zero: no creation was seen.
@@ -59,8 +59,12 @@ type SizePoint struct {
 	Size   int
 	Median time.Duration // of the waits
 	Wait   time.Duration // Goal.Quantile of the waits
+	Low    time.Duration // from Low to High is Goal.Quantile of the waits in another such history,
+	High   time.Duration // in about 95 of 100 cases
 	Waited float64       // part of the acquires that would have waited
 	Busy   float64       // part of the size that would have been in use, on average
+
+	fewest, most float64 // the range of Waited, as Low and High are that of Wait
 }
 
 // ErrTooLittle says that there is not enough to advise from: [Advise] needs two points of
@@ -73,6 +77,13 @@ var ErrTooLittle = errors.New("metrics: too little was measured to advise a size
 // from the distribution of s.Hold) on pools of different sizes that serve first come, first
 // served, and takes the smallest that meets the goal. The same input gives the same advice.
 // It takes up to about a second of one core, and about 20 MB meanwhile.
+//
+// How sure the advice is, Low and High say, of MaxSize and of each wait. They come from replays of
+// histories of half the length, put together at random from blocks of this one, with holds drawn anew from
+// those measured: two whole histories differ about as much as such a half differs from the whole. So
+// they hold for a time in which callers come as they did in the history, and not for one in which
+// they come more often, or in another manner. Bursts shorter than the interval of the history make waits
+// longer than High more often; the range of MaxSize held for such loads too.
 //
 // The replay knows the load that there was. It does not know bursts shorter than the
 // interval of the history beyond those that chance makes, that a larger pool may slow the
@@ -112,19 +123,24 @@ func Advise(s Snapshot, h History, g Goal) (Advice, error) {
 	a.MaxSize = whole.smallest(g)
 	a.MinIdle = min(whole.rise(a.Make, 0.99), a.MaxSize)
 	a.MaxWaiting = max(1, int(float64(a.MaxSize)*float64(g.Wait)/max(1, w.holds.mean)))
-	a.Low, a.High, a.Replays = a.MaxSize, a.MaxSize, repeats
-	for seed, part := range w.parts() {
-		p := w.replay(part, g.Growth, uint64(seed)+2)
-		if len(p.arrivals) < leastReplayed {
-			continue
-		}
-		size := p.smallest(g)
-		a.Low, a.High, a.Replays = min(a.Low, size), max(a.High, size), a.Replays+1
-	}
 	for _, size := range curveSizes(a.MaxSize, s.Max, a.Peak) {
 		a.Curve = append(a.Curve, whole.point(size, g))
 	}
-	a.Doubts = w.doubts(&s, &a)
+	a.Low, a.High, a.Replays = a.MaxSize, a.MaxSize, repeats
+	for i := range resamples {
+		part := w.resample(uint64(i) + 2)
+		if p := part.replay(part.intervals, g.Growth, uint64(i)+2); len(p.arrivals) >= leastReplayed {
+			p.widen(&a)
+		}
+	}
+	halves := []int{a.MaxSize}
+	for i, half := range w.halves() {
+		if p := w.replay(half, g.Growth, uint64(i)+2); len(p.arrivals) >= leastReplayed {
+			halves = append(halves, p.smallest(g))
+			a.Replays++
+		}
+	}
+	a.Doubts = w.doubts(&s, &h, &a, halves)
 	return a, nil
 }
 
@@ -161,6 +177,18 @@ const leastReplayed = 10
 // maxRepeats is how often a short history is repeated.
 const maxRepeats = 4
 
+// resamples is how many histories are put together at random. Another history is outside
+// of what n of them give in 2 of n+1 cases.
+const resamples = 40
+
+// maxResampled is how many acquires such a history has at most, and maxHoldsDrawn how many holds are
+// drawn for it: more holds change their mean by less than 2 %.
+const maxResampled, maxHoldsDrawn = 30_000, 5000
+
+// blocks is how many blocks a history has of which others are put together. What goes on for
+// longer than one, such as a burst, is taken apart.
+const blocks = 20
+
 // workload is the demand that a history shows.
 type workload struct {
 	intervals []interval
@@ -169,7 +197,10 @@ type workload struct {
 	acquires  int64
 	failed    int64 // of them
 	saturated int   // points at which callers waited and no resource was idle
+	waited    int64 // acquires that had to wait
+	size      int   // maximum of the pool at each point; 0: it has changed
 	points    int
+	most      int // acquires of a replay
 }
 
 // interval is the time between two points.
@@ -179,8 +210,13 @@ type interval struct {
 }
 
 func newWorkload(s Snapshot, h History) (*workload, error) {
-	w := &workload{points: len(h.Points)}
+	w := &workload{points: len(h.Points), most: maxReplayed}
 	for i, p := range h.Points {
+		if i == 0 {
+			w.size = p.Load.Max
+		} else if p.Load.Max != w.size {
+			w.size = 0
+		}
 		if p.Load.Waiting > 0 && p.Load.Idle == 0 {
 			w.saturated++
 		}
@@ -197,12 +233,26 @@ func newWorkload(s Snapshot, h History) (*workload, error) {
 		w.span += in.lasts
 		w.acquires += in.acquires
 		w.failed += failed
+		w.waited += max(0, p.Waited-before.Waited)
 	}
 	if w.acquires < leastReplayed || s.Hold.Count < leastReplayed {
 		return nil, fmt.Errorf("%w: %d acquires in %v of history, %d leases have ended", ErrTooLittle, w.acquires, w.span, s.Hold.Count)
 	}
 	w.holds = newHolds(s.Hold)
 	return w, nil
+}
+
+// inShortBursts is the part of the acquires in intervals that have twice as many as the second one before
+// and the second one after them, and more than chance explains: bursts of at most three intervals.
+func (w *workload) inShortBursts() float64 {
+	n := 0.0
+	for i := 2; i < len(w.intervals)-2; i++ {
+		here, around := float64(w.intervals[i].acquires), float64(max(w.intervals[i-2].acquires, w.intervals[i+2].acquires))
+		if here > 2*around+4*math.Sqrt(here) {
+			n += here
+		}
+	}
+	return n / float64(w.acquires)
 }
 
 // tried is how many acquires failed that a larger pool could have served.
@@ -215,10 +265,11 @@ type holds struct {
 	zero  int64
 	scale float64 // so that the mean is that of the histogram
 	mean  float64 // in nanoseconds
+	count float64 // how many leases were measured
 }
 
 func newHolds(h Histogram) holds {
-	d := holds{zero: h.Zero, scale: 1, mean: float64(h.Mean())}
+	d := holds{zero: h.Zero, scale: 1, mean: float64(h.Mean()), count: h.measured()}
 	n, sum := h.Zero, 0.0
 	for c := range h.cells {
 		n += c.n
@@ -232,25 +283,70 @@ func newHolds(h Histogram) holds {
 }
 
 func (d *holds) draw(r *rand.Rand) float64 {
-	if len(d.cells) == 0 {
+	i := d.pick(r)
+	if i < 0 {
 		return 0
 	}
-	at := r.Int64N(d.upTo[len(d.upTo)-1])
-	if at < d.zero {
-		return 0
-	}
-	i, _ := slices.BinarySearch(d.upTo, at+1)
 	c := d.cells[i]
 	return d.scale * (c.from + r.Float64()*(c.to-c.from))
 }
 
-// parts are the histories of the further replays: the whole one again, and each half.
-func (w *workload) parts() [][]interval {
+// pick draws the index of a cell; -1 is that of a hold of zero.
+func (d *holds) pick(r *rand.Rand) int {
+	if len(d.cells) == 0 {
+		return -1
+	}
+	at := r.Int64N(d.upTo[len(d.upTo)-1])
+	if at < d.zero {
+		return -1
+	}
+	i, _ := slices.BinarySearch(d.upTo, at+1)
+	return i
+}
+
+// resample returns the holds that another measurement of half as many leases may give.
+func (d *holds) resample(r *rand.Rand) holds {
+	n := max(1, min(maxHoldsDrawn, int(d.count/2)))
+	counts := make([]int64, len(d.cells))
+	o := holds{cells: d.cells, scale: d.scale, upTo: counts}
+	for range n {
+		if i := d.pick(r); i >= 0 {
+			counts[i]++
+		} else {
+			o.zero++
+		}
+	}
+	sum := o.zero
+	for i := range counts {
+		sum += counts[i]
+		counts[i] = sum
+	}
+	return o
+}
+
+// halves are the two halves of the history.
+func (w *workload) halves() [][]interval {
 	half := len(w.intervals) / 2
 	if half == 0 {
 		return [][]interval{w.intervals}
 	}
-	return [][]interval{w.intervals, w.intervals[:half], w.intervals[half:]}
+	return [][]interval{w.intervals[:half], w.intervals[half:]}
+}
+
+// resample returns a history of half the length of this one, of blocks of it, in which holds are those of
+// another measurement.
+func (w *workload) resample(seed uint64) *workload {
+	r := rand.New(rand.NewPCG(seed, 0xb10c))
+	n := len(w.intervals)
+	block := max(1, n/blocks)
+	o := &workload{holds: w.holds.resample(r), most: maxResampled}
+	for want := (n + 1) / 2; len(o.intervals) < want; {
+		first := r.IntN(n)
+		for i := range min(block, want-len(o.intervals)) {
+			o.intervals = append(o.intervals, w.intervals[(first+i)%n])
+		}
+	}
+	return o
 }
 
 func total(some []interval) (n int64) {
@@ -274,7 +370,7 @@ type replay struct {
 
 func (w *workload) replay(some []interval, growth float64, seed uint64) *replay {
 	r := rand.New(rand.NewPCG(seed, 0x5eed))
-	compress := max(1, float64(total(some))*growth/maxReplayed)
+	compress := max(1, float64(total(some))*growth/float64(w.most))
 	p := &replay{}
 	for _, in := range some {
 		// The counts are those of the past, not drawn anew: how uneven they are is known.
@@ -284,12 +380,13 @@ func (w *workload) replay(some []interval, growth float64, seed uint64) *replay 
 			n++
 		}
 		lasts := float64(in.lasts) / compress
+		before := len(p.arrivals)
 		for range n {
 			p.arrivals = append(p.arrivals, arrival{p.lasts + r.Float64()*lasts, w.holds.draw(r)})
 		}
+		slices.SortFunc(p.arrivals[before:], func(a, b arrival) int { return cmp.Compare(a.at, b.at) })
 		p.lasts += lasts
 	}
-	slices.SortFunc(p.arrivals, func(a, b arrival) int { return cmp.Compare(a.at, b.at) })
 	return p
 }
 
@@ -414,27 +511,79 @@ func (p *replay) meets(size int, g Goal) bool {
 	return true
 }
 
-// point replays the history on a pool of that size.
-func (p *replay) point(size int, g Goal) SizePoint {
+// near is smallest for a size that is probably near guess.
+func (p *replay) near(guess int, g Goal) int {
+	low, high := 1, guess
+	for step := 1; !p.meets(high, g); step *= 2 {
+		low, high = high+1, high+step
+	}
+	for step := 1; low < high; step *= 2 {
+		mid := max(low, high-step)
+		if !p.meets(mid, g) {
+			low = mid + 1
+			break
+		}
+		high = mid
+	}
+	for low < high {
+		mid := low + (high-low)/2
+		if p.meets(mid, g) {
+			high = mid
+		} else {
+			low = mid + 1
+		}
+	}
+	return low
+}
+
+// serve replays the history on a pool of that size, and leaves the waits in p.waits, sorted, but
+// not those of zero.
+func (p *replay) serve(size int) {
 	p.free = append(p.free[:0], make([]float64, size)...)
 	p.waits = p.waits[:0]
-	waited, busy := 0, 0.0
 	for _, a := range p.arrivals {
 		start := max(a.at, p.free[0]) // first come, first served: the resource that is free first
-		wait := start - a.at
-		if wait > 0 {
-			waited++
+		if start > a.at {
+			p.waits = append(p.waits, start-a.at)
 		}
-		busy += a.hold
-		p.waits = append(p.waits, wait)
 		p.free[0] = start + a.hold
 		sink(p.free)
 	}
 	slices.Sort(p.waits)
-	n := len(p.waits)
+}
+
+// wait is the quantile q of the waits that serve left.
+func (p *replay) wait(q float64) time.Duration {
+	n := len(p.arrivals)
+	if i := rank(n, q) - (n - len(p.waits)); i >= 0 {
+		return duration(p.waits[i])
+	}
+	return 0
+}
+
+// point replays the history on a pool of that size.
+func (p *replay) point(size int, g Goal) SizePoint {
+	p.serve(size)
+	wait := p.wait(g.Quantile)
 	return SizePoint{
-		Size: size, Median: duration(p.waits[rank(n, 0.5)]), Wait: duration(p.waits[rank(n, g.Quantile)]),
-		Waited: float64(waited) / float64(n), Busy: min(1, busy/p.lasts/float64(size)),
+		Size: size, Median: p.wait(0.5), Wait: wait, Low: wait, High: wait,
+		Waited: p.waited(), Busy: min(1, p.load()/float64(size)), fewest: p.waited(), most: p.waited(),
+	}
+}
+
+// waited is the part of the acquires that waited, as serve has left it.
+func (p *replay) waited() float64 { return float64(len(p.waits)) / float64(len(p.arrivals)) }
+
+// widen extends the ranges of a by what this history gives.
+func (p *replay) widen(a *Advice) {
+	size := p.near(a.MaxSize, a.Goal)
+	a.Low, a.High, a.Replays = min(a.Low, size), max(a.High, size), a.Replays+1
+	for i := range a.Curve {
+		c := &a.Curve[i]
+		p.serve(c.Size)
+		wait := p.wait(a.Goal.Quantile)
+		c.Low, c.High = min(c.Low, wait), max(c.High, wait)
+		c.fewest, c.most = min(c.fewest, p.waited()), max(c.most, p.waited())
 	}
 }
 
@@ -474,8 +623,8 @@ func curveSizes(best, present, peak int) []int {
 	return slices.Compact(sizes)
 }
 
-// doubts says why the advice may be wrong.
-func (w *workload) doubts(s *Snapshot, a *Advice) (all []string) {
+// doubts says why the advice may be wrong. halves are the sizes that the whole history and each half of it give.
+func (w *workload) doubts(s *Snapshot, h *History, a *Advice, halves []int) (all []string) {
 	no := func(format string, args ...any) { all = append(all, fmt.Sprintf(format, args...)) }
 	if w.span < time.Minute {
 		no("The history is only %v long.", w.span.Round(time.Second))
@@ -485,6 +634,8 @@ func (w *workload) doubts(s *Snapshot, a *Advice) (all []string) {
 	}
 	if s.Hold.Count < 1000 {
 		no("Only %d leases have ended.", s.Hold.Count)
+	} else if w.holds.count < 100 {
+		no("Only %.0f of the %d leases were measured.", w.holds.count, s.Hold.Count)
 	}
 	if n := float64(w.failed) / float64(w.acquires); n > 0.01 {
 		no("%.0f %% of the acquires failed: with room for them, more callers may come.", 100*n)
@@ -492,8 +643,22 @@ func (w *workload) doubts(s *Snapshot, a *Advice) (all []string) {
 	if 10*w.saturated > w.points {
 		no("The pool was full at %d of %d points: hold times may be longer than they would be in a larger pool.", w.saturated, w.points)
 	}
-	if a.High-a.Low > max(1, a.MaxSize/5) {
-		no("The load changes: parts of the history give sizes from %d to %d.", a.Low, a.High)
+	if low, high := slices.Min(halves), slices.Max(halves); high-low > max(1, a.MaxSize/5) {
+		no("The load changes: the halves of the history give sizes from %d to %d.", low, high)
+	}
+	if n := w.inShortBursts(); n > 0.05 {
+		no("%.0f %% of the acquires came in bursts of a few seconds, of which the history has only the number of acquires every %v: waits may be longer than the ranges say.", 100*n, h.Every)
+	}
+	if i := slices.IndexFunc(a.Curve, func(c SizePoint) bool { return c.Size == w.size }); i >= 0 && a.Goal.Growth == 1 {
+		// The one size of which is known how many waited. Failed acquires count as demand, and waited too.
+		c, seen := a.Curve[i], float64(w.waited)/float64(w.acquires)
+		const margin = 0.01
+		switch {
+		case seen < 0.8*c.fewest-margin:
+			no("In the present pool of %d, %.0f %% of the acquires waited, in the replay %.0f %%: callers come more evenly than it assumes, as those do that wait for an answer before they ask again, and a smaller pool may do.", c.Size, 100*seen, 100*c.Waited)
+		case seen > 1.25*c.most+margin:
+			no("In the present pool of %d, %.0f %% of the acquires waited, in the replay %.0f %%: they waited for creations, or come in bursts shorter than %v, and a larger pool may be needed.", c.Size, 100*seen, 100*c.Waited, h.Every)
+		}
 	}
 	if compress := float64(w.acquires) * a.Goal.Growth / maxReplayed; compress > 1.5 {
 		no("There are so many acquires that the replay shortened every interval by a factor of %.0f: a long overload would wait longer.", compress)

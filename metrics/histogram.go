@@ -22,6 +22,16 @@ type Histogram struct {
 	Buckets []int64       // number of values in each bucket
 
 	quarters []int64 // four counts for each of Buckets; nil: not known
+	squares  float64 // the sum of the squares of the weights with which values were counted; 0: not known
+}
+
+// measured is how many values, all counted alike, tell as much as those of h: it is less than Count if
+// each of them stood for several.
+func (h Histogram) measured() float64 {
+	if count := float64(h.Count); h.squares > count {
+		return count * count / h.squares
+	}
+	return float64(h.Count)
 }
 
 // HistogramOf returns d as a Histogram, as for the Took of a [resource.Multiplexer].
@@ -57,6 +67,14 @@ func (h Histogram) Mean() time.Duration {
 		return 0
 	}
 	return h.Sum / time.Duration(h.Count)
+}
+
+// weights is squares where that is known, else as if each value had been counted for itself.
+func (h Histogram) weights() float64 {
+	if h.squares == 0 {
+		return float64(h.Count)
+	}
+	return h.squares
 }
 
 // Quantile returns the value that a part q of all values does not exceed; 0.5 gives
@@ -135,6 +153,7 @@ func (h Histogram) Merge(o Histogram) Histogram {
 		both.add(o)
 		h = both
 	}
+	h.squares = h.weights() + o.weights()
 	h.Count += o.Count
 	h.Zero += o.Zero
 	if h.Sum > math.MaxInt64-o.Sum {

@@ -31,6 +31,7 @@ type Meter struct {
 	outage                          outage
 	history                         history
 
+	holdSquares  sum          // of the weights of what hold has
 	waitsEnded   atomic.Int64 // with or without a resource
 	hits         highest      // acquires that certainly found an idle resource
 	sampledUntil atomic.Int64 // until then the pool samples every lease, in Unix nanoseconds
@@ -177,6 +178,7 @@ func (m *Meter) Snapshot(limit int) Snapshot {
 		Held:      m.leases.list(limit),
 		Events:    m.events.list(),
 	}
+	s.Hold.squares = m.holdSquares.read()
 	begun, _ := m.outage.read()
 	known := false
 	s.Inspection, known = m.inspect(limit)

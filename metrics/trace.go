@@ -157,6 +157,8 @@ func (m *Meter) onPanicked(err error) {
 }
 
 func (m *Meter) onEnded(e resource.EndEvent) {
-	m.hold.Record(e.ID, e.Held, max(1, e.Sampled))
+	weight := max(1, e.Sampled)
+	m.hold.Record(e.ID, e.Held, weight)
+	m.holdSquares.add(float64(weight) * float64(weight))
 	m.leases.end(e)
 }

@@ -97,7 +97,9 @@
 // The Evictions of this package are [resource.Predictable]: a hit compares numbers, whatever
 // their combination, and calls Evict only at a limit. An AnyOf with a member that is not
 // Predictable, such as an [EvictionFunc], is asked on each hit, and so is a MinRemaining of
-// one. An AllOf needs one member that is, and a Protect none.
+// one. An AllOf needs one member that is, and a Protect none. An AnyOf with one member that is
+// [resource.Capped], as the Surplus of a shared quota is, is Capped itself: if the others are Predictable a hit
+// compares numbers while the pool has no more resources than the cap.
 //
 // An Eviction that ends many resources at once, as one by version during a rollout does,
 // can leave the pool without idle resources until others are created. Protect(MinIdle-1,

@@ -4,6 +4,7 @@ import (
 	"github.com/respool/respool/internal/cause"
 	"math"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/respool/respool/resource"
@@ -172,7 +173,17 @@ func (s *softIdle) Horizon(resource.Info) resource.Horizon { return always }
 // one that does. Panics if es is empty or a member is nil.
 func AnyOf(es ...resource.Eviction) resource.Eviction {
 	checkEvictions("AnyOf", es)
-	return &anyOf{slices.Clone(es)}
+	any := &anyOf{slices.Clone(es)}
+	var capped []int
+	for i, e := range es {
+		if _, ok := e.(resource.Capped); ok {
+			capped = append(capped, i)
+		}
+	}
+	if len(capped) == 1 { // two have two caps, and the pool looks at one
+		return &anyOfCapped{any, capped[0]}
+	}
+	return any
 }
 
 type anyOf struct{ es []resource.Eviction }
@@ -190,10 +201,37 @@ func (a *anyOf) Evict(i resource.Info) error {
 func (a *anyOf) Horizon(i resource.Info) resource.Horizon {
 	h := always
 	for _, e := range a.es {
-		of := horizonOf(e, i)
-		h = resource.Horizon{Age: min(h.Age, of.Age), Idle: min(h.Idle, of.Idle), Leases: min(h.Leases, of.Leases)}
+		h = nearer(h, horizonOf(e, i))
 	}
 	return h
+}
+
+// anyOfCapped is an anyOf of which one member is Capped. That member alone is not Predictable, so the
+// Horizon of the anyOf is zero.
+type anyOfCapped struct {
+	*anyOf
+	capped int // index of that member
+}
+
+// Cap implements [resource.Capped].
+func (a *anyOfCapped) Cap() *atomic.Int64 { return a.es[a.capped].(resource.Capped).Cap() }
+
+// HorizonWithinCap is as far as every member keeps the resource.
+func (a *anyOfCapped) HorizonWithinCap(i resource.Info) resource.Horizon {
+	h := always
+	for at, e := range a.es {
+		if at == a.capped {
+			h = nearer(h, e.(resource.Capped).HorizonWithinCap(i))
+		} else {
+			h = nearer(h, horizonOf(e, i))
+		}
+	}
+	return h
+}
+
+// nearer is as far as both say.
+func nearer(a, b resource.Horizon) resource.Horizon {
+	return resource.Horizon{Age: min(a.Age, b.Age), Idle: min(a.Idle, b.Idle), Leases: min(a.Leases, b.Leases)}
 }
 
 // AllOf evicts a resource if every one of es does, with the cause of the first one.

@@ -11,7 +11,7 @@ import (
 //
 //   - Acquire itself takes the resource in the caller's local slot (Pool.hit), if no
 //     policy is to be asked, or only an Eviction that has said beforehand that it keeps the
-//     resource (Predictable);
+//     resource (Predictable, Capped);
 //   - acquireOp.fast does the same with other policies: every one is asked in one frame, which
 //     contains their panics. A frame for each, or guard with its closure, would cost more
 //     than most policies do;
@@ -33,7 +33,7 @@ func (p *Pool[T]) hit(slot int, asks bool) (l Lease[T], ok bool) {
 	var idle int64
 	if asks || !p.mode.predicts {
 		gen, idle, ok = e.word.Take(&p.clock.tick)
-	} else {
+	} else if !p.mode.above() {
 		gen, idle, ok = e.word.TakeWithin(&p.clock.tick, &e.bounds)
 	}
 	if !ok {

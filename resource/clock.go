@@ -18,6 +18,7 @@ const tickLen = 100 * time.Millisecond
 type clock struct {
 	base time.Time      // constant: when the clock began
 	tick atomic.Int64   // the time in ticks, as of the last time that the timer fired
+	set  atomic.Int64   // when tick was set, in nanoseconds since base
 	slow *atomic.Uint32 // constant: the pool's slowPath, not 0 while the timer may stand still
 }
 
@@ -36,14 +37,31 @@ func (c *clock) now() time.Duration { return time.Since(c.base) }
 // nowTick is the exact time in ticks.
 func (c *clock) nowTick() int64 { return int64(c.now() / tickLen) }
 
+// update makes the tick current and returns it.
+func (c *clock) update() int64 {
+	now := c.now()
+	c.set.Store(int64(now))
+	c.tick.Store(int64(now / tickLen))
+	return int64(now / tickLen)
+}
+
+// passed is the part of the present tick, as ticks has it, that has passed.
+func (c *clock) passed() time.Duration {
+	now := c.now()
+	if c.slow.Load() != 0 {
+		return now % tickLen
+	}
+	return min(max(0, now-time.Duration(c.set.Load())), tickLen) // the timer may be late
+}
+
 // catchUp makes the tick current where the timer may not have run for long because
 // the process was stopped (SIGSTOP, a container's pause): idle times jump with it.
 // It reads the clock, so it is called only for a resource that a policy is about to
 // judge and that was in the idle list for more than the current tick. A resource in
 // a local slot is lent without it; the timer runs as soon as the process resumes.
 func (c *clock) catchUp() {
-	if now := c.nowTick(); now > c.tick.Load() {
-		c.tick.Store(now)
+	if c.nowTick() > c.tick.Load() {
+		c.update()
 	}
 }
 
@@ -97,7 +115,7 @@ func (p *Pool[T]) startClockLocked() {
 	}
 	p.ticking = true
 	p.cap.awake(true)
-	p.clock.tick.Store(p.clock.nowTick())
+	p.clock.update()
 	if p.ticker == nil {
 		p.ticker = time.AfterFunc(tickLen, p.onTick)
 	} else {
@@ -112,8 +130,7 @@ func (p *Pool[T]) onTick() {
 	if p.closed {
 		return
 	}
-	now := p.clock.nowTick()
-	p.clock.tick.Store(now)
+	now := p.clock.update()
 	p.idle.contention /= 2
 	if p.sampler.begins {
 		p.sampler.judge(&p.idle, p.leasedLocked(), p.cap.max, true)

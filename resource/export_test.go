@@ -107,3 +107,6 @@ func (p *Pool[T]) Unreported() int {
 	defer p.mu.Unlock()
 	return len(p.waiters.news)
 }
+
+// Estimate is the hold that is reported of a lease that was not sampled.
+func Estimate(ticks int64, passed time.Duration) time.Duration { return estimate(ticks, passed) }

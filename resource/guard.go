@@ -90,6 +90,9 @@ type policies[T any] struct {
 	guard     *guard
 	cfg       *Config[T]
 	scheduled Scheduled // the Health, if it implements Scheduled; else nil
+
+	horizonOf   func(Info) Horizon // of the Eviction, if it is Predictable or Capped; else nil
+	horizonName string             // of that method
 }
 
 // evict asks Eviction and then EvictIf.
@@ -105,16 +108,28 @@ func (p *policies[T]) evict(v T, i Info) (cause error) {
 	return cause
 }
 
-// predicts reports whether the Eviction is Predictable and decides alone.
-func (p *policies[T]) predicts() bool {
-	_, ok := p.cfg.Eviction.(Predictable)
-	return ok && p.cfg.EvictIf == nil && p.horizon(Info{}) != Horizon{}
+// predict finds out whether the Eviction is Predictable or Capped, and decides alone. most is its cap, nil
+// if it has none.
+func (p *policies[T]) predict() (most *atomic.Int64, ok bool) {
+	if p.cfg.EvictIf != nil {
+		return nil, false
+	}
+	if c, capped := p.cfg.Eviction.(Capped); capped {
+		_ = p.guard.isolate("Cap", func() { most = c.Cap() })
+		if most != nil {
+			p.horizonOf, p.horizonName = c.HorizonWithinCap, "HorizonWithinCap"
+		}
+	}
+	if e, predictable := p.cfg.Eviction.(Predictable); predictable && most == nil {
+		p.horizonOf, p.horizonName = e.Horizon, "Horizon"
+	}
+	return most, p.horizonOf != nil && p.horizon(Info{}) != Horizon{}
 }
 
-// horizon asks the Eviction, which is Predictable, for how long it keeps the resource with
-// that Info. If it panics or ends its goroutine, that is the zero Horizon.
+// horizon asks the Eviction for how long it keeps the resource with that Info. If it panics or ends its
+// goroutine, that is the zero Horizon.
 func (p *policies[T]) horizon(i Info) (h Horizon) {
-	_ = p.guard.isolate("Horizon", func() { h = p.cfg.Eviction.(Predictable).Horizon(i) })
+	_ = p.guard.isolate(p.horizonName, func() { h = p.horizonOf(i) })
 	return h
 }
 

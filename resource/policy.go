@@ -3,6 +3,7 @@ package resource
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/respool/respool/internal/claim"
@@ -146,6 +147,24 @@ type Eviction interface {
 type Predictable interface {
 	Eviction
 	Horizon(i Info) Horizon
+}
+
+// Capped is an optional interface of an [Eviction] that ends resources above a number, such as its
+// share of a quota: while [Info.Total] is at most the cap, it keeps each resource within a Horizon as
+// one that is [Predictable] does. So the fast paths compare numbers then, and call Evict only while the pool has more
+// resources than the cap. It is for an Eviction of which the cap changes often or at any time; what Predictable says of
+// changes does not hold for the cap, which may fall at once.
+//
+// [New] calls Cap once, and HorizonWithinCap as Horizon is called, instead of it if the Eviction has both. With a nil
+// Cap the Eviction is not treated as Capped. The pool reads the number whenever a resource is about to be lent or has come back. Both
+// methods do not block; a panic counts as nil and as the zero Horizon.
+type Capped interface {
+	Eviction
+	// Cap returns where the cap is, always the same place.
+	Cap() *atomic.Int64
+	// HorizonWithinCap returns up to which values the Eviction keeps the resource while Total
+	// is at most the cap.
+	HorizonWithinCap(i Info) Horizon
 }
 
 // Horizon says up to which values an Eviction keeps a resource: see [Predictable]. A field of

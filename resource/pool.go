@@ -161,13 +161,16 @@ type mode struct {
 	asked    bool // there is an Admission, or judged
 	judged   bool // there is an Eviction, an EvictIf or a Health
 	evicts   bool // there is an Eviction or an EvictIf
-	predicts bool // there is an Eviction that is Predictable, and no EvictIf
+	predicts bool // there is an Eviction that is Predictable or Capped, and no EvictIf
 	gated    bool // there is a MakeGate or a Quota
 	ordered  bool // there is a Queue
+
+	most  *atomic.Int64 // the cap of an Eviction that predicts and is Capped; nil: it has none
+	total *atomic.Int64 // Info.Total
 }
 
 // newMode returns the mode for c, in which defaults are set. predicts says that there is an
-// Eviction that is Predictable, and no EvictIf.
+// Eviction that is Predictable or Capped, and no EvictIf.
 func newMode[T any](c *Config[T], predicts bool) mode {
 	m := mode{
 		evicts:   c.Eviction != nil || c.EvictIf != nil,
@@ -193,8 +196,13 @@ func newMode[T any](c *Config[T], predicts bool) mode {
 // asksEviction reports whether an Eviction must be asked about a resource of which these facts
 // are known, since it has not said beforehand, by the bounds b, that it keeps the resource.
 func (m *mode) asksEviction(b *claim.Bounds, tick, idle, leases int64) bool {
-	return m.evicts && !b.Include(tick, idle, leases)
+	return m.evicts && (!b.Include(tick, idle, leases) || m.above())
 }
+
+// above reports whether the pool has more resources than the cap of its Eviction. It needs no lock: if
+// the cap falls, or a resource is added, after it was looked at, the resource is lent, or comes back, as it
+// would have a moment before. Then the next lease of it asks, or the sweep.
+func (m *mode) above() bool { return m.most != nil && m.total.Load() > m.most.Load() }
 
 // plain reports whether r is served by whatever hit finds. MinRemaining asks the Eviction
 // about a resource that is older than it is now, which its bounds say nothing about.
@@ -219,7 +227,7 @@ func newPool[T any](cfg Config[T], common *shared[T], keyPool any) (*Pool[T], er
 	p.era = newEra(p.ctx)
 	if common != nil {
 		p.clock.base = common.base
-		p.clock.tick.Store(p.clock.nowTick())
+		p.clock.update()
 		p.registry.ids = &common.ids
 		p.counts.allKeys = &common.failures
 		p.cap.total = common.budget
@@ -244,7 +252,9 @@ func (p *Pool[T]) wire() {
 	p.trace = tracer{&p.guard, trace}
 	p.policies = policies[T]{guard: &p.guard, cfg: cfg}
 	p.policies.scheduled, _ = cfg.Health.(Scheduled)
-	p.mode = newMode(cfg, p.policies.predicts())
+	most, predicts := p.policies.predict()
+	p.mode = newMode(cfg, predicts)
+	p.mode.most, p.mode.total = most, &p.registry.staying
 	s := &p.sampler
 	s.clock, s.trace, s.sparse = &p.clock, &p.trace, cfg.sampleMask()
 	s.ends = trace.Ended != nil

@@ -55,10 +55,11 @@ type Trace struct {
 	// panics the caller has the lease all the same; if it ends its goroutine the resource
 	// is destroyed.
 	Leased func(ctx context.Context, e LeaseEvent)
-	// Ended is called when a lease has ended that was sampled, or that lasted for about
-	// 200 ms or more, on the goroutine that ended it: once for each call of Leased, and
-	// after it, though perhaps after the next lease of that resource has begun. For
-	// leases that a policy ended before the caller had them neither is called.
+	// Ended is called when a lease has ended that was sampled, or that lasted for 200 ms
+	// or more, and for some of those of 100 ms or more, on the goroutine that ended it: once
+	// for each call of Leased, and after it, though perhaps after the next lease of that
+	// resource has begun. For leases that a policy ended before the caller had them
+	// neither is called.
 	Ended func(e EndEvent)
 }
 
@@ -72,14 +73,16 @@ type LeaseEvent struct {
 
 // EndEvent is a lease that has ended.
 //
-// An estimate of how long leases last, of their number or of their sum is unbiased if each
-// event counts max(1, Sampled) times. Every lease of about 200 ms or more is reported,
-// sampled or not, and so stands for itself; a shorter one that was sampled stands for those
+// Estimates of the number of leases, and of the sum and mean of their holds, are unbiased if each
+// event counts max(1, Sampled) times. Every lease of 200 ms or more is reported,
+// sampled or not, and so stands for itself, as do those of 100 ms or more that lasted into a second
+// tick of the pool's clock, which has ten a second; any other that was sampled stands for those
 // that were not.
 type EndEvent struct {
 	ID    uint64 // of the resource
 	Lease uint64 // ordinal of this lease on its resource, starting at 1
-	// Held is exact if Sampled, else from a clock that ticks every 100 ms.
+	// Held is exact if Sampled is not 0, else an estimate that is up to 100 ms too short or too
+	// long, and right on average.
 	Held time.Duration
 	// Sampled is how many leases it stands for, itself included. It is 0 if
 	// Leased was not called for it.
@@ -312,12 +315,32 @@ func (s *sampler[T]) endingAfter(l Lease[T], ticks int64) (x ending) {
 			x.weight = 1 // those that were not sampled are reported too
 		}
 	case ticks >= longTicks:
-		x.held = time.Duration(ticks) * tickLen
 		if began, ok := l.e.known.began(l.gen()); ok {
-			x.held = max(x.held, time.Duration(s.clock.ticks()-began)*tickLen)
+			ticks = max(ticks, s.clock.ticks()-began)
 		}
+		x.held = estimate(ticks, s.clock.passed())
 	}
 	return x
+}
+
+// estimate returns the hold to report of a lease that was not sampled and ended when passed of a tick
+// had passed, ticks after the tick in which it began. It lies within the bounds that these give:
+// (ticks-1)*tickLen + passed and a tick more.
+//
+// The mean of all holds must be right. The hold in whole ticks is not: of leases of 1.5 ticks those
+// that begin in the second half of a tick are reported, as ones of 2, and the others are sampled, with
+// 1.5. So the lease counts as if it had begun as long before the end of its first tick as it ended after the
+// beginning of its last: passed is as random as the unknown instant.
+//
+// In ticks, a lease of h = n + f, with n whole and f < 1, that begins at the part b of a tick has
+// ticks + passed = h + b. The estimate is h + (f + b) - 1 if f + b < 1, which is when ticks is n, and
+// h + (f + b) - 2 otherwise. Over all b, from 0 to 1, the mean of that is h. If n is 1 only the
+// second case is reported, and its mean alone is h.
+//
+// A lease that starts the clock of an idle pool begins with a tick. If others keep the clock running
+// until it ends its estimate is half a tick too short on average.
+func estimate(ticks int64, passed time.Duration) time.Duration {
+	return time.Duration(ticks-1)*tickLen + 2*passed
 }
 
 // ended reports to Trace.Ended that l has ended.

@@ -37,6 +37,10 @@ func main() {
 	flag.IntVar(&o.tabs, "tabs", 4, "how many tabs at most")
 	flag.IntVar(&o.pages, "pages", 24, "how many pages")
 	flag.Parse()
+	if flag.NArg() > 0 {
+		fmt.Fprintf(os.Stderr, "browser: takes flags only, got %q\n", flag.Args())
+		os.Exit(2)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	err := run(ctx, os.Stdout, o)
 	stop()

@@ -30,12 +30,23 @@ import (
 )
 
 func main() {
+	os.Exit(program(os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// program returns the exit status: 0 if everything went well, 1 if it did not, 2 if there are arguments,
+// of which it takes none.
+func program(args []string, stdout, stderr io.Writer) int {
+	if len(args) > 0 {
+		fmt.Fprintf(stderr, "http2: takes no arguments, got %q\n", args)
+		return 2
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, os.Stdout); err != nil {
-		fmt.Fprintln(os.Stderr, "http2:", err)
-		os.Exit(1)
+	if err := run(ctx, stdout); err != nil {
+		fmt.Fprintln(stderr, "http2:", err)
+		return 1
 	}
+	return 0
 }
 
 const (

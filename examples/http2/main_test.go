@@ -25,6 +25,14 @@ after all connections were cut: HTTP/2.0 hello, <nil>; another connection: true
 closed: every connection that was made has ended: true
 `
 
+// An argument is an error that names it.
+func TestProgram_Arguments(t *testing.T) {
+	var out, errs bytes.Buffer
+	if status := program([]string{"-serve", "x"}, &out, &errs); status != 2 || out.Len() > 0 || errs.String() != "http2: takes no arguments, got [\"-serve\" \"x\"]\n" {
+		t.Errorf("status %d, %q and %q", status, &out, &errs)
+	}
+}
+
 // The program shows what becomes of connections.
 func TestRun(t *testing.T) {
 	var got bytes.Buffer

@@ -39,6 +39,14 @@ memory in use, as the device saw it, at most 24 GiB: true
 closed: every context that was loaded has ended: true
 `
 
+// An argument is an error that names it.
+func TestProgram_Arguments(t *testing.T) {
+	var out, errs bytes.Buffer
+	if status := program([]string{"-serve", "x"}, &out, &errs); status != 2 || out.Len() > 0 || errs.String() != "models: takes no arguments, got [\"-serve\" \"x\"]\n" {
+		t.Errorf("status %d, %q and %q", status, &out, &errs)
+	}
+}
+
 // The program shows what becomes of contexts.
 func TestRun(t *testing.T) {
 	var got bytes.Buffer

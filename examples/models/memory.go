@@ -99,7 +99,7 @@ func (m *memory) grantLocked() {
 }
 
 // Evict implements [resource.Eviction]: a context that is idle or was just released ends if the first
-// load in line needs its memory. One that is about to be lent is kept.
+// load in line needs its memory. One that is about to be lent is kept, and so is one that was just loaded.
 func (p *part) Evict(i resource.Info) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -108,6 +108,8 @@ func (p *part) Evict(i resource.Info) error {
 	case len(p.line) == 0 || now.Sub(p.line[0].since) < patience:
 		return nil
 	case i.Idle > 0 && i.Idlers == 0:
+		return nil
+	case i.Idle == 0 && i.Leases == 0: // it was just loaded, and its caller would fail without it
 		return nil
 	}
 	if now.Sub(p.last) > patience {

@@ -32,6 +32,10 @@ import (
 func main() {
 	dsn := flag.String("dsn", "", "connection string of a database; empty: a server of its own")
 	flag.Parse()
+	if flag.NArg() > 0 {
+		fmt.Fprintf(os.Stderr, "postgres: takes flags only, got %q\n", flag.Args())
+		os.Exit(2)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := program(ctx, os.Stdout, *dsn); err != nil {

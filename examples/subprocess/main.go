@@ -33,6 +33,10 @@ func main() {
 	}
 	forever := flag.Bool("serve", false, "ask until SIGTERM or an interrupt")
 	flag.Parse()
+	if flag.NArg() > 0 {
+		fmt.Fprintf(os.Stderr, "subprocess: takes flags only, got %q\n", flag.Args())
+		os.Exit(2)
+	}
 	play := scenes
 	if *forever {
 		play = serveCallers

@@ -155,6 +155,8 @@ type sizePoint struct {
 	Size   int     `json:"size"`
 	Median seconds `json:"median_seconds"`
 	Wait   seconds `json:"wait_seconds"`
+	Low    seconds `json:"low_seconds"`
+	High   seconds `json:"high_seconds"`
 	Waited float64 `json:"waited"`
 	Busy   float64 `json:"busy"`
 }
@@ -250,7 +252,7 @@ func (k *known) advise(g metrics.Goal) (out advice) {
 	out.Load, out.Peak, out.Rate, out.Hold, out.Make, out.Replays = a.Load, a.Peak, a.Rate, seconds(a.Hold), seconds(a.Make), a.Replays
 	out.Span, out.Acquires = seconds(a.Span), a.Acquires
 	for _, c := range a.Curve {
-		out.Curve = append(out.Curve, sizePoint{c.Size, seconds(c.Median), seconds(c.Wait), c.Waited, c.Busy})
+		out.Curve = append(out.Curve, sizePoint{c.Size, seconds(c.Median), seconds(c.Wait), seconds(c.Low), seconds(c.High), c.Waited, c.Busy})
 	}
 	out.Doubts = append(out.Doubts, a.Doubts...)
 	return out

@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"math"
 	"sync/atomic"
 
 	"github.com/respool/respool/resource"
@@ -35,6 +36,15 @@ func (s *surplus) Evict(i resource.Info) error {
 		return nil
 	}
 	return ErrSurplus
+}
+
+// Cap implements [resource.Capped]: the share changes with each answer of the ledger, and none is
+// ended while the pool has no more.
+func (s *surplus) Cap() *atomic.Int64 { return &s.share.n }
+
+// HorizonWithinCap implements [resource.Capped].
+func (s *surplus) HorizonWithinCap(resource.Info) resource.Horizon {
+	return resource.Horizon{Age: math.MaxInt64, Idle: math.MaxInt64, Leases: math.MaxInt64}
 }
 
 // State implements [resource.Stateful].

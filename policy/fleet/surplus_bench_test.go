@@ -4,18 +4,17 @@ import (
 	"context"
 	"testing"
 
+	"github.com/respool/respool/policy"
 	"github.com/respool/respool/policy/fleet"
 	"github.com/respool/respool/resource"
 )
 
 // BenchmarkHit is an acquire that finds an idle resource, and its release, in a pool without a
-// quota and in one with it: Surplus is asked on each hit.
+// quota, in one with it, and in one in which Surplus is asked on each hit, as if it were not Capped.
 func BenchmarkHit(b *testing.B) {
-	for _, shared := range []bool{false, true} {
-		name := "alone"
+	for _, name := range []string{"alone", "shared", "asked"} {
 		cfg := resource.Config[string]{Make: func(context.Context) (string, error) { return "session", nil }, MaxSize: 100}
-		if shared {
-			name = "shared"
+		if name != "alone" {
 			ledger := fleet.NewMemory()
 			ledger.Begin("account")
 			quota, err := fleet.New(fleet.Config{Ledger: ledger, Quota: "account", Limit: 100})
@@ -24,6 +23,9 @@ func BenchmarkHit(b *testing.B) {
 			}
 			b.Cleanup(func() { quota.Close(context.Background()) })
 			cfg.Quota, cfg.Eviction = quota, quota.Surplus()
+			if name == "asked" {
+				cfg.Eviction = policy.EvictionFunc(quota.Surplus().Evict)
+			}
 		}
 		pool, err := resource.New(cfg)
 		if err != nil {

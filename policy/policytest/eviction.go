@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -30,6 +31,8 @@ const maxCauses = 16
 //     so an ID or a duration in them is a mistake.
 //   - If it is [resource.Predictable], it keeps every resource that is within its Horizon,
 //     whatever the Info says otherwise, and its Horizon depends on the ID and the Jitter alone.
+//   - If it is [resource.Capped], its Cap is always at the same place, and it keeps every resource
+//     within HorizonWithinCap while Total is at most the cap.
 //   - In a pool in use it never panics, every caller is served or refused, and the pool
 //     closes.
 //   - It leaves no goroutine behind.
@@ -190,12 +193,25 @@ func delays() []time.Duration {
 }
 
 func keepsWithinHorizon(k *kit, e resource.Eviction) {
-	p, ok := e.(resource.Predictable)
-	if !ok {
-		return
+	if c, ok := e.(resource.Capped); ok {
+		var most *atomic.Int64
+		k.must(promptly, "Cap()", func() { most = c.Cap() })
+		if most != nil {
+			if again := c.Cap(); again != most {
+				k.fatalf("Cap() returned first %p, then %p", most, again)
+			}
+			k.keepsWithin(e, "HorizonWithinCap", c.HorizonWithinCap, most)
+		}
 	}
+	if p, ok := e.(resource.Predictable); ok {
+		k.keepsWithin(e, "Horizon", p.Horizon, nil)
+	}
+}
+
+// keepsWithin checks the method of e with that name. most is the cap of Total; nil: there is none.
+func (k *kit) keepsWithin(e resource.Eviction, name string, method func(resource.Info) resource.Horizon, most *atomic.Int64) {
 	horizon := func(i resource.Info) (h resource.Horizon) {
-		k.must(promptly, fmt.Sprintf("Horizon(%+v)", i), func() { h = p.Horizon(i) })
+		k.must(promptly, fmt.Sprintf("%s(%+v)", name, i), func() { h = method(i) })
 		return h
 	}
 	horizon(resource.Info{}) // as New does
@@ -213,15 +229,23 @@ func keepsWithinHorizon(k *kit, e resource.Eviction) {
 		of := resource.Info{ID: i.ID, Jitter: i.Jitter}
 		h := horizon(of)
 		if again := horizon(of); again != h {
-			k.fatalf("Horizon(%+v) returned first %+v, then %+v", of, h, again)
+			k.fatalf("%s(%+v) returned first %+v, then %+v", name, of, h, again)
 		}
 		if h.Age <= 0 || h.Idle <= 0 || h.Leases <= 0 {
 			continue // nothing is within it
 		}
 		i.Age, i.Idle = time.Duration(below(int64(h.Age))), time.Duration(below(int64(h.Idle)))
 		i.Leases, i.Idlers = below(h.Leases), 0
+		if most != nil {
+			// The pool has at least the resource that it asks about.
+			limit := most.Load()
+			if limit < 1 {
+				return
+			}
+			i.Total = int(min(1+below(limit), math.MaxInt))
+		}
 		if cause := k.evict(e, i); cause != nil {
-			k.fatalf("Horizon(%+v) = %+v, but Evict(%+v) = %q, want nil: it must keep what is below all limits", of, h, i, cause)
+			k.fatalf("%s(%+v) = %+v, but Evict(%+v) = %q, want nil: it must keep what is below all limits", name, of, h, i, cause)
 		}
 	}
 }

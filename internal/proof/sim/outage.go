@@ -261,6 +261,8 @@ var fleetStorm = Scene{
 			patience  = time.Second + 317*time.Microsecond // of a dial; no multiple of the ticks of a pool
 		)
 		each := max(1, s.res.Clients/processes)
+		// A client of more comes less often, so that about as many requests are made.
+		seldom := time.Duration(max(1, s.res.Clients/1000))
 		rate := 400 * each / 10
 		dials := Curve{Name: "dials", Title: "100 processes after a restart of their server", X: "s", Y: "dials in a second"}
 		served := Curve{Name: "served", Title: "100 processes after a restart of their server", X: "s", Y: "requests served, % of those before"}
@@ -282,7 +284,7 @@ var fleetStorm = Scene{
 						defer cancel()
 						return srv.dial(ctx)
 					}
-					u := &users{n: each, hold: 50 * time.Millisecond, pause: 800 * time.Millisecond * time.Duration(max(1, s.res.Clients/1000)), retry: 100 * time.Millisecond * time.Duration(max(1, s.res.Clients/1000)), deadline: 2 * time.Second, until: until}
+					u := &users{n: each, hold: 50 * time.Millisecond, pause: 800 * time.Millisecond * seldom, retry: 100 * time.Millisecond * seldom, deadline: 2 * time.Second, until: until}
 					all = append(all, u)
 					if bare {
 						p := newPuddle(t, dial, each)
@@ -348,7 +350,9 @@ var fleetStorm = Scene{
 			s.goal(v.n <= most, "%s: %d dials in 10 s, at most %d", v.name, v.n, most)
 			s.goal(v.back <= 8*time.Second, "%s: 95 %% of the work was back %v after the restart, at most 8s", v.name, v.back)
 		}
-		s.goal(bare >= 3*own, "puddle: %d dials in 10 s, at least three times as many, or the load is lower than intended", bare)
+		if seldom == 1 { // else puddle's callers ask for fewer sessions than MinIdle has the others dial
+			s.goal(bare >= 3*own, "puddle: %d dials in 10 s, at least three times as many, or the load is lower than intended", bare)
+		}
 		s.figures(fmt.Sprintf("%d (puddle)", bare), fmt.Sprintf("%d; with a `fleet.DialRate`: %d", own, shared))
 	},
 }

@@ -29,7 +29,7 @@ export class Advice {
     this.doubts = make("ul", { class: "doubts" });
     this.basis = make("p", { class: "soft" }, "\u00a0");
     this.curve = new Curve();
-    this.table = table("Waits by size", ["Size|n", "Median wait|n", "Wait|n", "Callers that wait|n", "In use|n", ""]);
+    this.table = table("Waits by size", ["Size|n", "Median wait|n", "Wait|n", "in 95 of 100 cases|n", "Callers that wait|n", "In use|n", ""]);
     this.wait = this.table.querySelectorAll("th")[2];
     this.to = make("a", { target: "_blank", rel: "noreferrer noopener", "aria-label": "How the advice is made (opens a new tab)" }, "How the advice is made");
     this.section = section(["Advice on the size", this.note], "advice",
@@ -96,23 +96,26 @@ export class Advice {
       : a.max_size === a.now.max ? `The pool has the size that the goal needs: ${count(a.max_size)}.`
       : `The goal needs a MaxSize of ${count(a.max_size)}; it is ${count(a.now.max)}.`);
     const values = none ? [["–", "\u00a0"], ["–", "\u00a0"], ["–", "\u00a0"], ["–", "\u00a0"]] : [
-      [count(a.max_size), `${a.low < a.high ? `${count(a.low)} to ${count(a.high)}` : "each replay the same"}; now ${count(a.now.max)}`],
+      [count(a.max_size), `${a.low < a.high ? `${count(a.low)} to ${count(a.high)}` : "no other in 95 of 100 cases"}; now ${count(a.now.max)}`],
       [count(a.min_idle), `now ${count(a.now.min_idle)}`],
       [count(a.max_waiting), "callers behind it wait longer"],
       [rate(a.load), `in use on average, ${count(a.peak)} at most`],
     ];
     values.forEach(([value, more], i) => { say(this.values[i][0], value); say(this.values[i][1], more); });
-    const doubts = none ? [] : a.doubts.length ? a.doubts : [`No reason to doubt it: ${a.low < a.high ? `the replays gave ${count(a.low)} to ${count(a.high)}` : "every replay gave the same size"}.`];
+    const doubts = none ? [] : a.doubts.length ? a.doubts : [`No reason to doubt it: another such history needs ${a.low < a.high ? `${count(a.low)} to ${count(a.high)}` : "the same size"}, in 95 of 100 cases.`];
     keyed(this.doubts, doubts, (d) => d, (d) => make("li", {}, d), () => {});
     this.doubts.classList.toggle("sure", !none && a.doubts.length === 0);
     say(this.note, none ? "" : a.doubts.length ? `${count(a.doubts.length)} reason${a.doubts.length > 1 ? "s" : ""} to doubt it` : "no reason to doubt it");
     say(this.basis, none ? "\u00a0" : `From ${count(a.acquires)} acquires in ${long(a.span_seconds)}, ${rate(a.rate)} a second, with leases of ${duration(a.hold_seconds)} on average` +
       (a.make_seconds ? ` and creations of ${duration(a.make_seconds)} (p99)` : "") + `; replayed ${count(a.replays)} times in ${duration(a.took_seconds)}.`);
     say(this.wait, `Wait ${name}`);
-    rows(this.table, a.curve, (c) => c.size, (c) => [count(c.size), duration(c.median_seconds), duration(c.wait_seconds), share(c.waited, 1), share(c.busy, 1), mark(a, c.size)]);
+    rows(this.table, a.curve, (c) => c.size, (c) => [count(c.size), duration(c.median_seconds), duration(c.wait_seconds), span(c), share(c.waited, 1), share(c.busy, 1), mark(a, c.size)]);
     this.curve.show(a, name);
   }
 }
+
+// span is the range of the wait of another such history.
+const span = (c) => (c.low_seconds < c.high_seconds ? `${duration(c.low_seconds)} to ${duration(c.high_seconds)}` : duration(c.wait_seconds));
 
 const mark = (a, size) => [size === a.max_size && "advised", size === a.now.max && "now"].filter(Boolean).join(", ");
 
