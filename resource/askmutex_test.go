@@ -3,8 +3,31 @@ package resource
 import (
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 )
+
+// Goroutines that ask while the lock is held sleep, also beside one another, and one answer is for all.
+func TestAskMutex_Sleeps(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var m askMutex[int]
+		answers := 0
+		m.answer = func() int { answers++; return answers }
+		m.Lock()
+		const askers = 3
+		got := make(chan int, askers)
+		for range askers {
+			go func() { got <- m.Ask() }()
+		}
+		synctest.Wait() // returns when each of them sleeps
+		m.Unlock()
+		for range askers {
+			if a := <-got; a != 1 {
+				t.Errorf("got answer %d, want the first", a)
+			}
+		}
+	})
+}
 
 // Ask sees whole states, and is answered however many goroutines come and go.
 func TestAskMutex_Stress(t *testing.T) {

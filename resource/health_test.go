@@ -46,18 +46,18 @@ func TestHealth_OnBorrow(t *testing.T) {
 }
 
 // A waiter gets a resource that has passed its check in the background, and does not check it again,
-// though a check is always due; also if a Queue takes a moment to choose the waiter.
+// though a check is always due; also if a Queue chooses the waiter a moment later.
 func TestHealth_CheckedOnceForAWaiter(t *testing.T) {
-	for name, pop := range map[string]time.Duration{"no Queue": 0, "Queue": 150 * ms} {
+	for name, queued := range map[string]bool{"no Queue": false, "Queue": true} {
 		t.Run(name, func(t *testing.T) {
 			w := newScriptedHealth()
 			var slow atomic.Bool
 			edit := func(h *harness) {
 				w.in(time.Hour)(h)
-				if pop > 0 {
+				if queued {
 					h.cfg.Queue = &listQueue{hook: func(m string) {
-						if m == "Pop" && slow.Load() {
-							time.Sleep(pop)
+						if m == "Push" && slow.Load() {
+							time.Sleep(150 * ms)
 						}
 					}}
 				}
@@ -65,7 +65,6 @@ func TestHealth_CheckedOnceForAWaiter(t *testing.T) {
 			script(t, 2, edit, func(h *harness) {
 				its := h.stock(2)
 				time.Sleep(time.Second)
-				slow.Store(true)
 				w.markUnhealthy(its[1])
 				w.delay(200 * ms)
 				before := w.checks[its[0]]
@@ -73,7 +72,14 @@ func TestHealth_CheckedOnceForAWaiter(t *testing.T) {
 				time.Sleep(200 * ms) // its[1] fails, after so long that its[0] is suspect
 				h.wantDestroyed(its[1], errSick)
 				h.wantWaiting(c)
-				time.Sleep(200*ms + pop)
+				time.Sleep(150 * ms)
+				slow.Store(true)
+				h.acquire() // the Queue takes this one in while the check ends, and so gives c out later
+				time.Sleep(50 * ms)
+				if queued {
+					h.wantWaiting(c)
+					time.Sleep(100 * ms)
+				}
 				c.wantItem(its[0])
 				if n := w.checks[its[0]] - before; n != 1 {
 					t.Errorf("%d checks, want 1", n)

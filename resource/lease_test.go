@@ -512,6 +512,36 @@ func TestLease_IdleBefore(t *testing.T) {
 	}
 }
 
+// A lease says for how long its resource was idle, also if it was taken from the local slot.
+func TestInfo_IdleInSlot(t *testing.T) {
+	for name, acquire := range map[string]func(h *harness) resource.Lease[*item]{
+		"Acquire": func(h *harness) resource.Lease[*item] { return h.lend() },
+		"TryAcquire": func(h *harness) resource.Lease[*item] {
+			l, ok := h.p.TryAcquire()
+			if !ok {
+				h.t.Fatal("TryAcquire found nothing")
+			}
+			return l
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			script(t, 1, nil, func(h *harness) {
+				l := h.lend()
+				for range 3 {
+					time.Sleep(50 * ms)
+					l.Release()
+					time.Sleep(150 * ms) // the clock still runs, and so the resource keeps its slot
+					l = acquire(h)
+					if d := l.Info().Idle; d < 100*ms || d > 200*ms {
+						t.Errorf("idle for %v, want 150 ms, give or take a tick", d)
+					}
+				}
+				l.Release()
+			})
+		})
+	}
+}
+
 // A Keyed reclaims the lease of a resource of whatever key, and says so if there is none.
 func TestReclaim_Keyed(t *testing.T) {
 	keyed(t, 4, 2, nil, func(h *keyedHarness) {
