@@ -348,13 +348,20 @@ func (c *conn) batchWritten(whole int, err error) {
 // batchEnded deals with the end of a write. It reports whether to go on writing.
 func (c *conn) batchEnded(whole int, err error) bool {
 	c.mu.Lock()
+	why := err
+	if why != nil && c.state == ended {
+		why = c.cause // the write was broken off for that
+	}
 	for i, p := range c.out.sending {
 		sent := err == nil || i < whole
 		switch {
+		case p.lost: // fail has left the fate to this write
+			p.call.err, p.call.fate = c.cause, fateOf(sent)
+			p.call.arrived()
 		case p.call != nil:
 			if !p.call.ready.Load() {
 				if err != nil {
-					p.call.err, p.call.fate = err, fateOf(sent)
+					p.call.err, p.call.fate = why, fateOf(sent)
 				}
 				p.call.arrived()
 			}
@@ -702,6 +709,7 @@ func (c *conn) giveUp(ctx context.Context, id uint64, k *call) {
 		return
 	}
 	k.fate = ErrMayHaveRun
+	c.out.forget(k)
 	if !held {
 		c.detachLocked(k)
 		c.unlock(false)
@@ -764,11 +772,7 @@ func (c *conn) notify(ctx context.Context, k *call, body any) error {
 	}
 	if !c.out.remove(func(p *parcel) bool { return p.call == k }) {
 		k.fate = ErrMayHaveRun
-		for i := range c.out.sending {
-			if p := &c.out.sending[i]; p.call == k {
-				p.call = nil
-			}
-		}
+		c.out.forget(k)
 	}
 	return context.Cause(ctx)
 }
@@ -926,7 +930,9 @@ func (c *conn) stopLocked(cause error) {
 	c.cancel(cause)
 }
 
-// fail ends the connection: every call on it gets its fate.
+// fail ends the connection: every call on it gets its fate. Of the calls that are being written the
+// result of the write says which have left whole; it comes at once, since the end of the lease breaks
+// the write off. So batchEnded gives them their fate.
 func (c *conn) fail(cause error) {
 	c.mu.Lock()
 	if c.state == ended {
@@ -935,6 +941,14 @@ func (c *conn) fail(cause error) {
 	}
 	e := c.eventLocked(cause)
 	c.state, c.cause = ended, cause
+	for i := range c.out.sending {
+		if p := &c.out.sending[i]; p.id != 0 {
+			if s := c.slots.find(p.id); s != nil && s.state == flying && !s.owner.ready.Load() {
+				p.call, p.lost = s.owner, true
+				c.slots.release(p.id)
+			}
+		}
+	}
 	for i := range c.slots.all {
 		s := &c.slots.all[i]
 		if s.state != queued && s.state != flying {
@@ -953,13 +967,6 @@ func (c *conn) fail(cause error) {
 		if p.call != nil {
 			p.call.err, p.call.fate = cause, ErrNotSent
 			p.call.arrived()
-		}
-	}
-	for i := range c.out.sending {
-		if p := &c.out.sending[i]; p.call != nil {
-			p.call.err, p.call.fate = cause, ErrMayHaveRun
-			p.call.arrived()
-			p.call = nil
 		}
 	}
 	c.out.parcels, c.out.buf = nil, nil

@@ -5,7 +5,8 @@ type parcel struct {
 	from, to int    // its bytes in the buffer
 	kind     int    // of the message
 	id       uint64 // of the call; 0: it has none
-	call     *call  // of a message without an id that a caller waits for; nil: none
+	call     *call  // gets the result of the write; nil: none does
+	lost     bool   // the connection has ended while the message of call was being written
 }
 
 // outbox collects messages while others are being written. There are two buffers: one that
@@ -37,6 +38,15 @@ func (o *outbox) remove(is func(*parcel) bool) bool {
 		}
 	}
 	return false
+}
+
+// forget has the result of the write that is under way not reported to k, which is used again.
+func (o *outbox) forget(k *call) {
+	for i := range o.sending {
+		if p := &o.sending[i]; p.call == k {
+			p.call, p.lost = nil, false
+		}
+	}
 }
 
 // bytes returns how many bytes wait to be written, as a bound from above.
