@@ -248,7 +248,7 @@ func (c *conn) do(ctx context.Context, k *call, r *Request) (m Message, err erro
 		return m, err
 	}
 	k.buf = data
-	if bulk := c.client.cfg.Bulk; bulk > 0 && len(data) >= bulk && !c.exclusive {
+	if bulk := c.client.cfg.Bulk; bulk > 0 && len(data) >= bulk && !c.exclusive && r.Session == "" {
 		return m, errBulk
 	}
 	p := parcel{kind: kind, id: id}

@@ -17,8 +17,8 @@ type Request struct {
 	// means 1. A call takes one of [Config.MaxInFlight] whatever it costs.
 	Cost int
 	// Session names calls that must use the same connection, such as those of one DevTools
-	// session. The first call with a name chooses the connection as any other; later ones
-	// follow it until that connection ends or is drained, after which the next one chooses
+	// session. The first call with a name that gets a connection chooses it as any other;
+	// the others, those that wait meanwhile included, follow it until that connection ends or is drained, after which the next one chooses
 	// again. The connection is not given back while it has a session: see
 	// [Client.EndSession]. Empty: none.
 	Session string
