@@ -309,7 +309,7 @@ const flushRounds = 4
 func (c *conn) flush(rounds int) {
 	for i := 0; ; i++ {
 		c.mu.Lock()
-		if c.state == ended || len(c.out.parcels) == 0 {
+		if c.state == ended || c.out.empty() {
 			c.writing = false
 			c.unlock(false)
 			return
@@ -889,7 +889,7 @@ func (c *conn) streamsLocked() (all []*Stream) {
 // emptyLocked reports whether nothing is on the connection but calls that were given up.
 func (c *conn) emptyLocked() bool {
 	return c.slots.live == 0 && c.reserved == 0 && len(c.streams) == 0 &&
-		len(c.out.parcels) == 0 && !c.writing && !c.inbox.serving && c.inbox.asks == 0
+		c.out.empty() && !c.writing && !c.inbox.serving && c.inbox.asks == 0
 }
 
 // rest ends the lease of a connection that is drained and on which nothing is left. Replies to
@@ -963,13 +963,12 @@ func (c *conn) fail(cause error) {
 	}
 	c.slots = newSlots[*call](c.client.idBits, 1, 0)
 	c.load.Store(0)
-	for _, p := range c.out.parcels {
+	c.out.discard(func(p *parcel) {
 		if p.call != nil {
 			p.call.err, p.call.fate = cause, ErrNotSent
 			p.call.arrived()
 		}
-	}
-	c.out.parcels, c.out.buf = nil, nil
+	})
 	streams := c.streamsLocked()
 	c.streams, c.keys = nil, nil
 	c.stopLocked(cause)
