@@ -827,7 +827,9 @@ func (c *conn) serve() {
 	}
 }
 
-// answer calls OnRequest and sends what it returns.
+// answer calls OnRequest and sends what it returns. The request counts towards MaxAsks until its answer
+// is written, or the connection has ended: a server that sends requests and does not read the answers
+// gets no more of them.
 func (c *conn) answer(m Message) {
 	err := errGoexit // unless it returns
 	defer func() {
@@ -841,9 +843,14 @@ func (c *conn) answer(m Message) {
 	}()
 	var reply *Message
 	err = c.client.guard("OnRequest", func() (err error) { reply, err = c.client.cfg.OnRequest(c.ctx, m); return err })
-	if err == nil && reply != nil {
-		c.post(context.Background(), parcel{kind: reply.Type}, reply.Data)
+	if err != nil || reply == nil {
+		return
 	}
+	k := c.client.getCall(&Request{})
+	if c.post(context.Background(), parcel{kind: reply.Type, call: k}, reply.Data) {
+		<-k.wake // the end of the connection ends the write too
+	}
+	c.client.putCall(k)
 }
 
 func (c *conn) unanswered(err error) {
