@@ -376,7 +376,7 @@ func TestStreamBuffer(t *testing.T) {
 		after := map[int]int{} // how many gaps were added before each message
 		for range 5000 {
 			if r.IntN(10) == 0 {
-				b.add(Item{Gap: &Gap{Cause: io.EOF}}, nil)
+				b.add(Item{Gap: &Gap{Cause: io.EOF, Lasted: 1}}, nil)
 				gaps++
 			} else if r.IntN(2) == 0 {
 				after[put] = gaps
@@ -386,7 +386,8 @@ func TestStreamBuffer(t *testing.T) {
 			} else if i, ok := b.next(); ok && i.Gap != nil && i.Gap.Cause == nil {
 				lost += i.Gap.Dropped
 			} else if ok && i.Gap != nil {
-				met++
+				met += int(i.Gap.Lasted) // it may stand for several
+				lost += i.Gap.Dropped
 			} else if ok {
 				if met < after[i.Type] {
 					t.Fatalf("message %d was read after %d gaps, of %d before it", i.Type, met, after[i.Type])
@@ -395,8 +396,19 @@ func TestStreamBuffer(t *testing.T) {
 					t.Fatalf("message %d after %d read and %d lost", i.Type, read-1, lost)
 				}
 			}
-			if n := len(b.all) - b.gaps; n > 5 || n > 1 && b.bytes > 100 {
-				t.Fatalf("%d messages of %d bytes", n, b.bytes)
+			if n := len(b.all) - b.gaps; n > 5 || n > 1 && b.bytes > 100 || b.gaps > n+1 {
+				t.Fatalf("%d messages of %d bytes, and %d gaps", n, b.bytes, b.gaps)
+			}
+			counted := 0
+			for k, e := range b.all {
+				if e.Gap != nil {
+					if counted++; k > 0 && b.all[k-1].Gap != nil {
+						t.Fatal("two gaps are neighbors")
+					}
+				}
+			}
+			if counted != b.gaps {
+				t.Fatalf("%d gaps, counted as %d", counted, b.gaps)
 			}
 		}
 		for {
@@ -410,7 +422,8 @@ func TestStreamBuffer(t *testing.T) {
 			case i.Gap.Cause == nil:
 				lost += i.Gap.Dropped
 			default:
-				met++
+				met += int(i.Gap.Lasted)
+				lost += i.Gap.Dropped
 			}
 		}
 		if put != read+lost || gaps != met || b.bytes != 0 || b.gaps != 0 {

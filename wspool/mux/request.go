@@ -81,16 +81,18 @@ type Item struct {
 	Gap *Gap
 }
 
-// Gap is a place in a stream where messages may be missing.
+// Gap is a place in a stream where messages may be missing. If the connection was lost several times
+// before the reader got the first gap, and no message between them waits, one Gap stands for all.
 type Gap struct {
-	// Cause is why the connection was lost or left, nil if messages were dropped because
-	// the buffer was full.
+	// Cause is why the connection was lost or left, the last time if it was several times;
+	// nil if messages were only dropped because the buffer was full.
 	Cause error
 	// Dropped is how many messages were dropped because the buffer was full.
 	Dropped int
-	// Lasted is the time from the loss of the connection to the subscription on the next.
+	// Lasted is the time from the loss of the connection to the subscription on the next, the
+	// sum if it was lost several times.
 	Lasted time.Duration
-	// Reply is the reply to the request with which the stream was resumed, empty if there
-	// was none.
+	// Reply is the reply to the request with which the stream was resumed last, empty if
+	// there was none.
 	Reply Message
 }

@@ -45,7 +45,10 @@ type waiting struct {
 	lost int    // messages that were dropped right before it
 }
 
-// streamBuffer holds the messages that wait to be read. Its user serializes the calls.
+// streamBuffer holds the messages that wait to be read, and the gaps between them. No two gaps are
+// neighbors, so there is at most one more than messages: else a server that accepts a request and
+// ends the connection, again and again, would fill the buffer of a stream that is not read. Its user
+// serializes the calls.
 type streamBuffer struct {
 	all   []waiting
 	gaps  int // of all
@@ -91,6 +94,11 @@ func (b *streamBuffer) put(i Item, how Overflow, key []byte) (dropped int, ok bo
 
 // add adds a message or a gap, whether or not there is room.
 func (b *streamBuffer) add(i Item, key []byte) {
+	if n := len(b.all); i.Gap != nil && n > 0 && b.all[n-1].Gap != nil {
+		b.all[n-1].Gap.merge(b.lost, i.Gap)
+		b.lost = 0
+		return
+	}
 	b.all = append(b.all, waiting{Item: i, key: key, lost: b.lost})
 	if i.Gap != nil {
 		b.gaps++
@@ -99,24 +107,41 @@ func (b *streamBuffer) add(i Item, key []byte) {
 	b.lost = 0
 }
 
-// dropOldest drops the message that has waited longest; there is one. The gaps before it stay, since
-// the reader must get them.
+// merge makes g stand for next too, and for the lost messages between them. g is in a buffer, so the
+// reader does not have it yet.
+func (g *Gap) merge(lost int, next *Gap) {
+	g.Cause, g.Reply = next.Cause, next.Reply
+	g.Dropped += lost + next.Dropped
+	g.Lasted += next.Lasted
+}
+
+// dropOldest drops the message that has waited longest; there is one. The gap before it stays, since
+// the reader must get it; it is merged with a gap behind the message.
 func (b *streamBuffer) dropOldest() {
 	i := 0
-	for b.all[i].Gap != nil {
-		i++
+	if b.all[0].Gap != nil {
+		i = 1
 	}
-	e := b.all[i]
-	b.bytes -= len(e.Data)
-	copy(b.all[1:], b.all[:i]) // as a rule nothing: gaps are rare
+	b.bytes -= len(b.all[i].Data)
+	lost := b.all[i].lost + 1
+	b.remove(i)
+	switch {
+	case i == len(b.all):
+		b.lost += lost
+	case i == 1 && b.all[1].Gap != nil:
+		b.all[0].Gap.merge(b.all[1].lost+lost, b.all[1].Gap)
+		b.gaps--
+		b.remove(1)
+	default:
+		b.all[i].lost += lost
+	}
+}
+
+// remove removes the item at i, which is 0 or 1.
+func (b *streamBuffer) remove(i int) {
+	copy(b.all[1:], b.all[:i])
 	b.all[0] = waiting{}
 	b.all = b.all[1:]
-	lost := e.lost + 1
-	if i < len(b.all) {
-		b.all[i].lost += lost
-	} else {
-		b.lost += lost
-	}
 }
 
 // next takes out the next item. A gap comes before the message behind it.

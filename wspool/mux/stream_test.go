@@ -436,6 +436,44 @@ func TestStreamReportsEachLossOnce(t *testing.T) {
 	})
 }
 
+// A stream that is not read, and whose connection is lost again each time the server has accepted its
+// request, holds one gap: the last loss, and the time of all.
+func TestStreamNotRead_Gaps(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var accepted atomic.Int64
+		s := listenMem(t, func(p *peer) {
+			for {
+				_, id, _, ok := p.read()
+				if !ok {
+					return
+				}
+				p.send("R%s key%d", id, accepted.Add(1))
+				time.Sleep(time.Millisecond) // in the bubble; the connection ends after that
+				p.ws.Close()
+			}
+		})
+		c, _ := newClient(t, s, mux.Config{Codec: keyed{}})
+		st, err := c.Stream(t.Context(), mux.Request{Body: "1 0 0"}, mux.StreamConfig{Resume: func(mux.Message) (mux.Request, bool) { return mux.Request{Body: "again"}, accepted.Load() < 100 }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer st.Close()
+		time.Sleep(time.Hour)
+		gaps, last := 0, mux.Gap{}
+		for {
+			i, err := st.Next(t.Context())
+			if err != nil {
+				break
+			}
+			gaps++
+			last = *i.Gap
+		}
+		if n := c.Stats().Gaps; gaps != 1 || n != 99 || text(last.Reply) != "key100" || last.Cause == nil || last.Lasted < 99*time.Millisecond {
+			t.Errorf("%d gaps wait after %d: %+v", gaps, n, last)
+		}
+	})
+}
+
 // Without Resume a stream ends with its connection, and says why.
 func TestStreamEndsWithItsConnection(t *testing.T) {
 	codecs(func(name string, codec mux.Codec, keys bool) {
