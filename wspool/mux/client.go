@@ -153,10 +153,10 @@ func (c *Client) Notify(ctx context.Context, body any) error {
 }
 
 // Stream sends a request whose messages are returned by the [Stream]. With a codec that is a
-// [Subscriber] it waits for the reply, and fails with the error that StreamKey finds in it;
-// otherwise until the request is written. ctx bounds the call of Stream alone. It blocks and
-// fails as Call otherwise. The caller must end the stream with [Stream.Close], or read it to
-// its end.
+// [Subscriber] it waits for the reply, and fails with the error that StreamKey finds in it, or with
+// [ErrDuplicateKey]; otherwise it waits until the request is written. ctx bounds the call of Stream
+// alone. It blocks and fails as Call otherwise. The caller must end the stream with [Stream.Close],
+// or read it to its end.
 func (c *Client) Stream(ctx context.Context, r Request, cfg StreamConfig) (*Stream, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err

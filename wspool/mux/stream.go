@@ -561,7 +561,9 @@ func (c *conn) detach(s *Stream, cancel bool) {
 // the stream was given up before the server replied. It unlocks mu.
 //
 // If a stream that was given up has been accepted it is canceled, and the connection is dirty: the
-// server may have sent messages of it. A refusal leaves nothing.
+// server may have sent messages of it. A refusal leaves nothing. A stream with the key of another one is
+// treated alike, but fails with ErrDuplicateKey, and the cancel message has no key, which would end the
+// other one.
 func (c *conn) answerStream(k *call, f Frame, m Message) {
 	if c.client.subscriber == nil {
 		s := k.stream
@@ -590,7 +592,11 @@ func (c *conn) answerStream(k *call, f Frame, m Message) {
 		return
 	}
 	given := e.state == orphan // until here, so that rest has not given the connection back as clean
-	c.dirty = c.dirty || given && err == nil || panicked(err)
+	accepted := err == nil
+	if accepted && len(key) > 0 && c.keys[string(key)] != nil {
+		key, err = nil, ErrDuplicateKey
+	}
+	c.dirty = c.dirty || accepted && (given || err != nil) || panicked(err)
 	c.slots.release(f.ID)
 	if !given {
 		c.load.Add(-k.cost)
@@ -601,7 +607,7 @@ func (c *conn) answerStream(k *call, f Frame, m Message) {
 		k.arrived()
 	}
 	c.unlock(true)
-	if given && err == nil {
+	if accepted && (given || err != nil) {
 		c.sendCancel(f.ID, key)
 	}
 	if given {
