@@ -676,6 +676,7 @@ func (c *conn) sweep(now int64, every time.Duration) {
 	}
 	c.unused++
 	c.chunk, c.out = nil, outbox{} // no goroutine reads or writes
+	c.slots.compact()
 	c.backlog.Store(0)
 	idle := cfg.IdleAfter > 0 && time.Duration(c.unused)*every >= cfg.IdleAfter
 	c.mu.Unlock()

@@ -120,6 +120,47 @@ func TestSlotsReuse(t *testing.T) {
 	}
 }
 
+// Slots that are compacted while none is in use have no memory, hand out no id again, and tell ids that
+// were used from others. Slots in use stay.
+func TestSlotsCompacted(t *testing.T) {
+	s := newSlots[int](31, 8, 5)
+	used := map[uint64]bool{}
+	most := uint64(0)
+	for round := range 100 {
+		var ids []uint64
+		for i := range 1 + round%8 {
+			id, ok := s.take(i)
+			if !ok || used[id] {
+				t.Fatalf("id %d, %v; used before: %v", id, ok, used[id])
+			}
+			used[id], most = true, max(most, id)
+			ids = append(ids, id)
+		}
+		for i, id := range ids {
+			if i%2 == 0 {
+				s.abandon(id, 0, false)
+			}
+			s.compact()
+			if s.find(id) == nil {
+				t.Fatalf("id %d is lost", id)
+			}
+			s.release(id)
+		}
+		s.compact()
+		if s.all != nil || s.free != nil || s.find(ids[0]) != nil {
+			t.Fatalf("compacted: %+v", s)
+		}
+		for id := range used {
+			if !s.issued(id) {
+				t.Fatalf("id %d was not issued", id)
+			}
+		}
+		if next := most + 8; s.issued(next) || s.issued(0) || s.issued(7) {
+			t.Fatalf("an id that was not used was issued, such as %d", next)
+		}
+	}
+}
+
 // An outbox returns what was added, in order, in batches within the limit, without what was
 // removed.
 func TestOutbox(t *testing.T) {

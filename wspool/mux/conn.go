@@ -91,7 +91,7 @@ type conn struct {
 	replaced  bool   // another one has taken its place; guarded by Client.mu
 	written   func(whole int, err error)
 	onReady   func()
-	ctx       context.Context // of OnEvent and OnRequest
+	ctx       context.Context // of OnEvent and OnRequest; nil: there is neither
 	cancel    context.CancelCauseFunc
 	load      atomic.Int64 // cost of what is in flight
 	backlog   atomic.Int64 // bytes in the outbox
@@ -148,7 +148,9 @@ func newConn(c *Client, ws *wspool.Conn, exclusive bool) *conn {
 		n.server = addr.String()
 	}
 	n.written, n.onReady = n.batchWritten, n.readReady
-	n.ctx, n.cancel = context.WithCancelCause(c.ctx)
+	if c.cfg.OnEvent != nil || c.cfg.OnRequest != nil {
+		n.ctx, n.cancel = context.WithCancelCause(c.ctx)
+	}
 	n.slots = newSlots[*call](c.idBits, c.cfg.MaxInFlight+c.cfg.mostOrphans()+1, usedGenerations.Load())
 	n.inbox.limit, n.inbox.maxAsks = c.cfg.EventBuffer, c.cfg.MaxAsks
 	return n
@@ -934,7 +936,9 @@ func (c *conn) stopLocked(cause error) {
 	if c.deadline != nil {
 		c.deadline.Stop()
 	}
-	c.cancel(cause)
+	if c.cancel != nil {
+		c.cancel(cause)
+	}
 }
 
 // fail ends the connection: every call on it gets its fate. Of the calls that are being written the

@@ -113,15 +113,14 @@ func TestFateOfCallsThatAreBeingWritten(t *testing.T) {
 		for hold := 1; hold <= size+1; hold += step {
 			synctest.Test(t, func(t *testing.T) {
 				started, over := make(chan struct{}), make(chan struct{})
-				var first *peer
+				var served atomic.Int32
 				var ended time.Time
 				l := &ledger{ran: make(map[string]int)}
 				s := listenMemOf(t, hold, func(p *peer) {
-					if first != nil {
+					if served.Add(1) > 1 {
 						echo(p)
 						return
 					}
-					first = p
 					<-started
 					head := make([]byte, 8) // of a frame of up to 64 KiB: it is read aside from gorilla
 					if _, err := io.ReadFull(p.ws.NetConn(), head); err != nil {
@@ -312,9 +311,10 @@ func TestReplayThatIsNotSent(t *testing.T) {
 					p.bye(1011)
 				}
 			})
-			dial, dials := s.cfg.NetDial, 0
+			dial := s.cfg.NetDial
+			var dials atomic.Int32 // two may run at once
 			s.cfg.NetDial = func(ctx context.Context, network, addr string) (net.Conn, error) {
-				if dials++; dials == 1 {
+				if dials.Add(1) == 1 {
 					return dial(ctx, network, addr)
 				}
 				if !down {

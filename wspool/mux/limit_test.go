@@ -283,6 +283,61 @@ func TestIdleConnectionCostsLittle(t *testing.T) {
 	}
 }
 
+// An idle shared connection takes little memory beyond that of its connection in the pool, however
+// much it has carried.
+func TestIdleConnections_Memory(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("elsewhere a goroutine watches each connection")
+	}
+	const conns, most = 100, 1536
+	s := listen(t, echo)
+	s.cfg.MaxSize = conns
+	p, err := wspool.New(s.cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close(t.Context())
+	if err := p.Warm(t.Context(), conns); err != nil {
+		t.Fatal(err)
+	}
+	crowd := func(f func()) {
+		var wg sync.WaitGroup
+		for range 3 * conns {
+			wg.Go(f)
+		}
+		wg.Wait()
+	}
+	inUse := func() int64 {
+		runtime.GC()
+		runtime.GC() // frees what a sync.Pool keeps
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	var all sync.WaitGroup
+	all.Add(3 * conns)
+	crowd(func() { all.Done(); all.Wait() }) // what goroutines leave behind
+	before := inUse()
+	c, err := mux.New(p, mux.Config{Codec: plain{}, MaxConns: conns, GrowAt: 1, IdleAfter: -1, OrphanWait: 100 * time.Millisecond}) // sweeps soon
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close(t.Context())
+	long := strings.Repeat("long", 1<<10)
+	for len(c.Stats().Conns) < conns {
+		crowd(func() { ask(t, c, long) })
+	}
+	each := int64(math.MaxInt64)
+	for tries := 0; tries < 100 && each > most; tries++ { // until it was swept twice, in real time
+		time.Sleep(50 * time.Millisecond)
+		each = (inUse() - before) / conns
+	}
+	t.Logf("%d bytes for each connection", each)
+	if each > most {
+		t.Errorf("%d bytes for each connection, more than %d", each, most)
+	}
+}
+
 // A large message takes another connection, and does not delay short ones.
 func TestBulk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

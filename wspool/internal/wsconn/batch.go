@@ -3,6 +3,7 @@ package wsconn
 import (
 	"encoding/binary"
 	"math/rand/v2"
+	"sync"
 )
 
 // batch has whole messages that are written in one call with the next data frame, which gorilla
@@ -16,11 +17,17 @@ type batch struct {
 	behind  uint64 // how many deferred bytes are before these
 }
 
+// batches has those that are not in use: most connections write few batches.
+var batches = sync.Pool{New: func() any { return new(batch) }}
+
 // AddToBatch adds a message to the batch that is written before the next message, in frames with
 // a payload of at most size bytes, which must be positive. It copies data. The caller must be the
 // only goroutine that writes messages.
 func (f *FrameConn) AddToBatch(messageType int, data []byte, size int) {
-	b := &f.batch
+	if f.batch == nil {
+		f.batch = batches.Get().(*batch)
+	}
+	b := f.batch
 	op := byte(messageType)
 	for {
 		n := min(len(data), size)
@@ -34,13 +41,21 @@ func (f *FrameConn) AddToBatch(messageType int, data []byte, size int) {
 }
 
 // BatchSize returns the length of the batch in bytes, frame headers included.
-func (f *FrameConn) BatchSize() int { return len(f.batch.buf) }
+func (f *FrameConn) BatchSize() int {
+	if f.batch == nil {
+		return 0
+	}
+	return len(f.batch.buf)
+}
 
 // EndBatch clears the batch, and returns how many messages of it were written whole. Deferred bytes
 // count as far as the network has taken them by now. With TLS these are bytes of records, which do
 // not say which bytes of the batch are missing: then all deferred ones count.
 func (f *FrameConn) EndBatch() (whole int) {
-	b := &f.batch
+	b := f.batch
+	if b == nil {
+		return 0
+	}
 	took := uint64(b.took)
 	if b.later {
 		if sent := f.Raw.deferredSent(); sent > b.behind {
@@ -54,6 +69,8 @@ func (f *FrameConn) EndBatch() (whole int) {
 		b.buf = nil
 	}
 	*b = batch{buf: b.buf[:0], ends: b.ends[:0]}
+	f.batch = nil
+	batches.Put(b)
 	return whole
 }
 
@@ -100,8 +117,8 @@ func mask(p []byte, key uint32) {
 // call. Only the goroutine that writes a message sends data frames, so no other one accesses
 // the batch. The mark is behind each frame: the last one ends the message.
 func (f *FrameConn) writeBatchLocked(frame []byte) (int, error) {
-	b := &f.batch
-	if len(b.buf) == 0 || b.written {
+	b := f.batch
+	if b == nil || b.written {
 		n, err := f.sendLocked(frame)
 		f.Raw.Mark()
 		return n, err
