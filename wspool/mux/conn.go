@@ -710,8 +710,8 @@ func (c *conn) giveUp(ctx context.Context, id uint64, k *call) {
 		c.unlock(true)
 		return
 	}
-	k.fate = ErrMayHaveRun
 	c.out.forget(k)
+	k.fate = ErrMayHaveRun
 	if !held {
 		c.detachLocked(k)
 		c.unlock(false)
