@@ -238,8 +238,8 @@ var Bugs = []Bug{
 		if e != nil {`, `	if e != nil && e.state == queued {
 		if e != nil {`}},
 	{"a canceled call that is being sent counts as not sent", "mux-cancel", Edit{"wspool/mux/conn.go", `	k.fate = ErrMayHaveRun
-	c.out.forget(k)`, `	k.fate = ErrNotSent
-	c.out.forget(k)`}},
+	if !held {`, `	k.fate = ErrNotSent
+	if !held {`}},
 	{"the slot of a canceled call that was sent is free at once", "mux-cancel", Edit{"wspool/mux/conn.go", `	c.slots.abandon(id, c.client.ticks.Load(), subscribed)
 	c.stats.orphaned++`, `	c.slots.release(id)
 	c.stats.orphaned++`}},
