@@ -29,7 +29,7 @@ func (c *Conn) WriteBatch(ctx context.Context, batch []Message) (whole int, err 
 	defer c.finish()
 	defer l.writeTurn.give()
 	err = l.put(ctx, func() error { return c.writeAll(batch) })
-	whole = l.frames.EndBatch(0)
+	whole = l.frames.EndBatch()
 	if err == nil {
 		return len(batch), nil
 	}
@@ -91,7 +91,7 @@ func (c *Conn) deferAll(batch []Message, done func(whole int, err error)) (bool,
 		return true, 0, nil
 	}
 	if err == nil && broken == nil {
-		l.frames.EndBatch(0)
+		l.frames.EndBatch()
 		l.writeTurn.give()
 		l.mu.Lock()
 		l.sentLocked()
@@ -128,7 +128,7 @@ func (c *Conn) endDeferred(batch []Message, left uint64, err, broken error, done
 // written, err and broken are the errors of gorilla's and of the deferred write.
 func (c *Conn) deferred(batch []Message, left uint64, err, broken error) (whole int, _ error) {
 	l := c.link
-	whole = l.frames.EndBatch(left)
+	whole = l.frames.EndBatch()
 	if err == nil && left == 0 {
 		whole++ // what follows the last message in the backlog is control frames
 	}

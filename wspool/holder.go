@@ -207,9 +207,7 @@ func (c *lease) tryWhole(ctx context.Context, dst []byte, poll bool) (m incoming
 			on, err = false, ErrPartial
 		case !poll:
 			// The context must interrupt the wait at once: other goroutines depend on this
-			// read, so it is not left to the monitor, whose next tick may come 10 ms later. A
-			// message that has arrived already costs no context.AfterFunc.
-			l.raw.HookContext(false)
+			// read, so it is not left to the monitor, whose next tick may come 10 ms later.
 			on = l.frames.AwaitOutside()
 		case !l.raw.CanPoll() || !l.frames.Poll() && !l.frames.EndPending():
 			on, err = false, errQuiet

@@ -323,6 +323,9 @@ func wrote(l *link, err error) {
 
 // writeError returns the true reason of a failed write.
 func (c *lease) writeError(ctx context.Context, err error) error {
+	if c.ended.Load() {
+		return err // orReleased replaces it
+	}
 	l := c.link
 	var ne net.Error
 	if timeout := errors.As(err, &ne) && ne.Timeout(); !timeout {

@@ -49,8 +49,7 @@ type Client struct {
 	retiring   []retiree          // connections that another one is to replace, in order
 	succeeding bool               // succession runs
 	line       list.List          // of *inLine: callers that wait for a connection to have room, in order
-	bound      int                // of these, those that need a certain connection
-	sessions   map[string]*conn
+	sessions   map[string]*conn   // by name; their connections are open or about to leave
 	sweeper    *time.Timer
 	gone       chan struct{} // closed when the client is closed and all is empty; nil before Close
 }
@@ -66,15 +65,13 @@ type counts struct {
 
 // inLine is a caller that waits for a connection to have room.
 type inLine struct {
-	ready chan struct{}
-	on    *conn  // the only one that will do; nil: any
-	avoid string // see choose
-	got   *conn  // has promised a slot
-	err   error
-	at    *list.Element
-	since time.Time
-
-	rebound bool // got was chosen among all
+	ready   chan struct{}
+	session string // of its request; empty: none
+	avoid   string // see choose
+	got     *conn  // has promised a slot
+	err     error
+	at      *list.Element
+	since   time.Time
 }
 
 // New returns a client that holds connections of from, and none yet. The error names every bad
@@ -156,10 +153,10 @@ func (c *Client) Notify(ctx context.Context, body any) error {
 }
 
 // Stream sends a request whose messages are returned by the [Stream]. With a codec that is a
-// [Subscriber] it waits for the reply, and fails with the error that StreamKey finds in it;
-// otherwise until the request is written. ctx bounds the call of Stream alone. It blocks and
-// fails as Call otherwise. The caller must end the stream with [Stream.Close], or read it to
-// its end.
+// [Subscriber] it waits for the reply, and fails with the error that StreamKey finds in it, or with
+// [ErrDuplicateKey]; otherwise it waits until the request is written. ctx bounds the call of Stream
+// alone. It blocks and fails as Call otherwise. The caller must end the stream with [Stream.Close],
+// or read it to its end.
 func (c *Client) Stream(ctx context.Context, r Request, cfg StreamConfig) (*Stream, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
@@ -308,19 +305,13 @@ func (c *Client) choose(ctx context.Context, r *Request, avoid string) (*conn, e
 
 // wait waits in line for a connection that has room.
 func (c *Client) wait(ctx context.Context, r *Request, avoid string) (*conn, error) {
-	w := &inLine{ready: make(chan struct{}), avoid: avoid}
+	w := &inLine{ready: make(chan struct{}), session: r.Session, avoid: avoid}
 	c.mu.Lock()
 	if c.closed {
 		c.mu.Unlock()
 		return nil, ErrClosed
 	}
-	if w.on = c.sessions[r.Session]; w.on != nil && r.Session == "" {
-		w.on = nil
-	}
 	w.at = c.line.PushBack(w)
-	if w.on != nil {
-		c.bound++
-	}
 	c.waiting.Add(1) // before looking for room: whatever frees a slot later sees it
 	c.admitLocked()
 	if w.got == nil && r.NoWait {
@@ -347,22 +338,7 @@ func (c *Client) wait(ctx context.Context, r *Request, avoid string) (*conn, err
 	if w.err != nil {
 		return nil, w.err
 	}
-	if r.Session != "" && w.rebound {
-		c.bind(r.Session, w.got)
-	}
 	return w.got, nil
-}
-
-// bind binds a session to n, unless it has been bound meanwhile.
-func (c *Client) bind(session string, n *conn) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if c.sessions[session] == nil && n.state == open {
-		c.sessions[session] = n
-		n.sessions++
-	}
 }
 
 // EndSession forgets which connection the calls of a session use: see [Request.Session].
@@ -374,22 +350,14 @@ func (c *Client) EndSession(name string) {
 		n.mu.Lock()
 		n.sessions--
 		n.mu.Unlock()
+		c.admitLocked() // callers that waited for n alone
 	}
 }
 
 // outLocked takes w out of the line.
 func (c *Client) outLocked(w *inLine) {
-	c.unbindLocked(w)
 	c.line.Remove(w.at)
 	c.waiting.Add(-1)
-}
-
-// unbindLocked lets w use any connection.
-func (c *Client) unbindLocked(w *inLine) {
-	if w.on != nil {
-		w.on = nil
-		c.bound--
-	}
 }
 
 // refuseLineLocked turns away all callers in line.
@@ -411,32 +379,48 @@ func (c *Client) freed() {
 	}
 }
 
-// admitLocked gives slots to the callers that wait, in order. One that needs a certain
-// connection does not keep others waiting.
+// admitLocked gives slots to the callers that wait, in order. A caller whose session is bound to a
+// connection without room does not keep others waiting. The first of a session that gets a slot binds
+// the session in the same step, so that the next one in line, which may have joined it when the session
+// was not bound yet, follows.
 func (c *Client) admitLocked() {
-	full := false
-	for at := c.line.Front(); at != nil && !(full && c.bound == 0); {
+	for at := c.line.Front(); at != nil; {
 		w := at.Value.(*inLine)
 		at = at.Next()
-		n := w.on
-		if n != nil && !slices.Contains(*c.open.Load(), n) {
-			c.unbindLocked(w) // its connection is gone: it chooses again
-			n = nil
-		}
+		n := c.boundLocked(w.session)
 		switch {
-		case n != nil && !n.reserve(), n == nil && full:
-			continue
 		case n == nil:
 			if n = c.roomiest(w.avoid); n == nil {
-				full = true
-				continue
+				return // no connection has room, those of the sessions included
 			}
+			c.bindLocked(w.session, n)
+		case !n.reserve():
+			continue
 		}
 		w.got = n
-		w.rebound = w.on == nil
 		c.outLocked(w)
 		close(w.ready)
 	}
+}
+
+// boundLocked returns the connection of a session; nil: it has none.
+func (c *Client) boundLocked(session string) *conn {
+	if session == "" {
+		return nil
+	}
+	return c.sessions[session]
+}
+
+// bindLocked binds a session that is not bound, if it has a name, to n, which has promised a slot. If n
+// was drained since, leaves is about to unbind it.
+func (c *Client) bindLocked(session string, n *conn) {
+	if session == "" {
+		return
+	}
+	c.sessions[session] = n
+	n.mu.Lock()
+	n.sessions++
+	n.mu.Unlock()
 }
 
 // roomiest returns the least loaded connection that has room, with a slot promised; nil: none
@@ -692,6 +676,7 @@ func (c *conn) sweep(now int64, every time.Duration) {
 	}
 	c.unused++
 	c.chunk, c.out = nil, outbox{} // no goroutine reads or writes
+	c.slots.compact()
 	c.backlog.Store(0)
 	idle := cfg.IdleAfter > 0 && time.Duration(c.unused)*every >= cfg.IdleAfter
 	c.mu.Unlock()

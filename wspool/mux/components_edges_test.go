@@ -2,10 +2,12 @@ package mux
 
 import (
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // The generations of ids begin behind the one that newSlots is given, skip 0, which is no id, and
@@ -203,6 +205,65 @@ func TestStreamBuffer_Gaps(t *testing.T) {
 	gap, ok := b.next()
 	if string(i.Data) != "bb" || !ok || gap.Gap == nil || gap.Gap.Cause != errLeft {
 		t.Errorf("%q, then %+v", i.Data, gap)
+	}
+}
+
+// Gaps that no message separates any more are one, which holds what was dropped between them, the sum
+// of the times, and the rest of the last one.
+func TestStreamBuffer_MergedGaps(t *testing.T) {
+	gap := func(cause error, reply string) Item {
+		return Item{Gap: &Gap{Cause: cause, Lasted: time.Second, Reply: Message{Data: []byte(reply)}}}
+	}
+	message := func(s string) Item { return Item{Message: Message{Data: []byte(s)}} }
+	for _, tc := range []struct {
+		name    string
+		how     Overflow
+		before  int // messages behind which the gap waits
+		dropped int // of the gap
+	}{
+		{"nothing between", Fail, 0, 0},
+		{"between messages", Fail, 1, 0},
+		{"the newest dropped", DropNewest, 2, 3},
+		{"the oldest dropped", DropOldest, 0, 2},
+	} {
+		b := streamBuffer{max: 2, most: 100}
+		for range tc.before {
+			b.put(message("before"), tc.how, nil)
+		}
+		for i := range 4 {
+			b.add(gap(errLeft, "old"), nil)
+			if tc.how != Fail && i < 3 {
+				b.put(message("between"), tc.how, nil)
+			}
+		}
+		b.add(gap(io.EOF, "new"), nil)
+		if tc.how == DropOldest {
+			b.put(message("behind"), tc.how, nil) // drops the first; one is left between
+		}
+		var got []Item
+		for {
+			i, ok := b.next()
+			if !ok {
+				break
+			}
+			if i.Gap != nil {
+				got = append(got, i)
+			}
+		}
+		first := got[0].Gap
+		last := got[len(got)-1].Gap
+		lasted, dropped := time.Duration(0), 0
+		for _, i := range got {
+			lasted += i.Gap.Lasted
+			dropped += i.Gap.Dropped
+		}
+		most := 1
+		if tc.how == DropOldest {
+			most = 2 // one before "between", one behind it
+		}
+		if len(got) > most || lasted != 5*time.Second || dropped != tc.dropped || last.Cause != io.EOF || string(last.Reply.Data) != "new" {
+			t.Errorf("%s: %d gaps, %d dropped, %v; the first %+v, the last %+v", tc.name, len(got), dropped, lasted, first, last)
+		}
 	}
 }
 

@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
+	"runtime"
+	"slices"
 	"testing"
 	"time"
 )
@@ -117,6 +120,47 @@ func TestSlotsReuse(t *testing.T) {
 	}
 }
 
+// Slots that are compacted while none is in use have no memory, hand out no id again, and tell ids that
+// were used from others. Slots in use stay.
+func TestSlotsCompacted(t *testing.T) {
+	s := newSlots[int](31, 8, 5)
+	used := map[uint64]bool{}
+	most := uint64(0)
+	for round := range 100 {
+		var ids []uint64
+		for i := range 1 + round%8 {
+			id, ok := s.take(i)
+			if !ok || used[id] {
+				t.Fatalf("id %d, %v; used before: %v", id, ok, used[id])
+			}
+			used[id], most = true, max(most, id)
+			ids = append(ids, id)
+		}
+		for i, id := range ids {
+			if i%2 == 0 {
+				s.abandon(id, 0, false)
+			}
+			s.compact()
+			if s.find(id) == nil {
+				t.Fatalf("id %d is lost", id)
+			}
+			s.release(id)
+		}
+		s.compact()
+		if s.all != nil || s.free != nil || s.find(ids[0]) != nil {
+			t.Fatalf("compacted: %+v", s)
+		}
+		for id := range used {
+			if !s.issued(id) {
+				t.Fatalf("id %d was not issued", id)
+			}
+		}
+		if next := most + 8; s.issued(next) || s.issued(0) || s.issued(7) {
+			t.Fatalf("an id that was not used was issued, such as %d", next)
+		}
+	}
+}
+
 // An outbox returns what was added, in order, in batches within the limit, without what was
 // removed.
 func TestOutbox(t *testing.T) {
@@ -140,10 +184,17 @@ func TestOutbox(t *testing.T) {
 				t.Fatal("an empty batch")
 			}
 			o.sent()
+			size = 0
+			for _, m := range want[len(got):] {
+				size += len(m)
+			}
+			if o.bytes() != size || o.empty() != (len(got) == len(want)) {
+				t.Fatalf("%d bytes wait, and bytes returns %d, empty %v", size, o.bytes(), o.empty())
+			}
 		case 1:
 			if n := len(want) - len(got); n > 0 {
 				victim := len(got) + r.IntN(n)
-				of := o.parcels[victim-len(got)].id
+				of := unsent(&o)[victim-len(got)].id
 				if !o.remove(func(p *parcel) bool { return p.id == of }) || o.remove(func(p *parcel) bool { return p.id == of }) {
 					t.Fatal("removed not once")
 				}
@@ -183,7 +234,7 @@ func TestOutbox_Ownership(t *testing.T) {
 		for range r.IntN(5) {
 			add(r.IntN(size))
 		}
-		if len(o.parcels) == 0 {
+		if o.empty() {
 			continue
 		}
 		batch := o.swap(100)
@@ -191,12 +242,12 @@ func TestOutbox_Ownership(t *testing.T) {
 		for _, m := range batch {
 			want = append(want, bytes.Clone(m.Data))
 		}
-		left := len(o.parcels)
+		left := len(unsent(&o))
 		for range r.IntN(8) { // while it is being written
 			add(r.IntN(size))
 		}
-		if n := len(o.parcels); n > left { // not of those that the next round expects
-			last := o.parcels[n-1].id
+		if n := len(unsent(&o)); n > left { // not of those that the next round expects
+			last := unsent(&o)[n-1].id
 			o.remove(func(p *parcel) bool { return p.id == last })
 			id--
 		}
@@ -210,16 +261,76 @@ func TestOutbox_Ownership(t *testing.T) {
 			next++
 		}
 		o.sent()
-		if len(o.sending) != 0 || cap(o.spare) > keptBuffer {
-			t.Fatalf("round %d: %d messages and a buffer of %d bytes are left", round, len(o.sending), cap(o.spare))
+		if len(o.sending) != 0 || len(o.batch) != 0 || cap(o.spare) > keptBuffer || cap(o.buf) > keptBuffer {
+			t.Fatalf("round %d: %d messages and buffers of %d and %d bytes are left", round, len(o.sending), cap(o.spare), cap(o.buf))
 		}
-		waiting := 0
-		for _, p := range o.parcels {
-			waiting += p.to - p.from
+	}
+}
+
+// unsent returns the messages that wait to be written, in order.
+func unsent(o *outbox) []parcel { return append(slices.Clone(o.head), o.tail...) }
+
+// A backlog costs each message one copy, whatever waits behind it: no message moves while it waits, and
+// what is allocated grows as the backlog does, for long messages and short ones.
+func TestOutbox_Backlog(t *testing.T) {
+	const limit = 64 << 10
+	// write adds n messages and returns how many bytes were allocated until they were written.
+	write := func(n, size int) float64 {
+		var o outbox
+		data := bytes.Repeat([]byte("x"), size)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		for i := range n {
+			o.add(parcel{id: uint64(i + 1)}, data)
 		}
-		if o.bytes() < waiting {
-			t.Fatalf("round %d: %d bytes wait, and bytes returns %d", round, waiting, o.bytes())
+		o.swap(limit)
+		o.sent()
+		at := make(map[uint64]*byte, len(o.head))
+		for _, p := range unsent(&o) {
+			at[p.id] = &p.data[0]
 		}
+		for !o.empty() {
+			batch := o.swap(limit)
+			for i, p := range o.sending {
+				if &batch[i].Data[0] != at[p.id] {
+					t.Fatalf("of %d messages of %d bytes, number %d was moved while it waited", n, size, p.id)
+				}
+			}
+			o.sent()
+		}
+		runtime.ReadMemStats(&after)
+		return float64(after.TotalAlloc - before.TotalAlloc)
+	}
+	for _, size := range []int{200 << 10, 100} {
+		n := 2 << 20 / size
+		little, much := write(n, size), write(8*n, size)
+		// Exponent 1 is linear; 2 is what copying the backlog for each batch costs.
+		if e := math.Log(much/little) / math.Log(8); e > 1.3 {
+			t.Errorf("messages of %d bytes: %d allocate %.0f bytes, %d %.0f: exponent %.2f", size, n, little, 8*n, much, e)
+		}
+	}
+}
+
+// With small messages, and without a backlog, an outbox allocates nothing.
+func TestOutbox_Allocations(t *testing.T) {
+	var o outbox
+	data := bytes.Repeat([]byte("x"), 200)
+	round := func() {
+		for i := range 64 {
+			o.add(parcel{id: uint64(i + 1)}, data)
+		}
+		for !o.empty() {
+			o.swap(64 << 10)
+			o.add(parcel{id: 100}, data)
+			o.sent()
+			o.remove(func(p *parcel) bool { return p.id == 100 })
+		}
+	}
+	for range 10 {
+		round()
+	}
+	if n := testing.AllocsPerRun(100, round); n != 0 {
+		t.Errorf("%v allocations", n)
 	}
 }
 
@@ -306,7 +417,7 @@ func TestStreamBuffer(t *testing.T) {
 		after := map[int]int{} // how many gaps were added before each message
 		for range 5000 {
 			if r.IntN(10) == 0 {
-				b.add(Item{Gap: &Gap{Cause: io.EOF}}, nil)
+				b.add(Item{Gap: &Gap{Cause: io.EOF, Lasted: 1}}, nil)
 				gaps++
 			} else if r.IntN(2) == 0 {
 				after[put] = gaps
@@ -316,7 +427,8 @@ func TestStreamBuffer(t *testing.T) {
 			} else if i, ok := b.next(); ok && i.Gap != nil && i.Gap.Cause == nil {
 				lost += i.Gap.Dropped
 			} else if ok && i.Gap != nil {
-				met++
+				met += int(i.Gap.Lasted) // it may stand for several
+				lost += i.Gap.Dropped
 			} else if ok {
 				if met < after[i.Type] {
 					t.Fatalf("message %d was read after %d gaps, of %d before it", i.Type, met, after[i.Type])
@@ -325,8 +437,19 @@ func TestStreamBuffer(t *testing.T) {
 					t.Fatalf("message %d after %d read and %d lost", i.Type, read-1, lost)
 				}
 			}
-			if n := len(b.all) - b.gaps; n > 5 || n > 1 && b.bytes > 100 {
-				t.Fatalf("%d messages of %d bytes", n, b.bytes)
+			if n := len(b.all) - b.gaps; n > 5 || n > 1 && b.bytes > 100 || b.gaps > n+1 {
+				t.Fatalf("%d messages of %d bytes, and %d gaps", n, b.bytes, b.gaps)
+			}
+			counted := 0
+			for k, e := range b.all {
+				if e.Gap != nil {
+					if counted++; k > 0 && b.all[k-1].Gap != nil {
+						t.Fatal("two gaps are neighbors")
+					}
+				}
+			}
+			if counted != b.gaps {
+				t.Fatalf("%d gaps, counted as %d", counted, b.gaps)
 			}
 		}
 		for {
@@ -340,7 +463,8 @@ func TestStreamBuffer(t *testing.T) {
 			case i.Gap.Cause == nil:
 				lost += i.Gap.Dropped
 			default:
-				met++
+				met += int(i.Gap.Lasted)
+				lost += i.Gap.Dropped
 			}
 		}
 		if put != read+lost || gaps != met || b.bytes != 0 || b.gaps != 0 {

@@ -89,7 +89,7 @@ type Config struct {
 	// Bulk is the length in bytes from which a message of a call is sent on another
 	// connection, because a message cannot be interleaved with others. Such a connection
 	// carries one call at a time and counts towards the limit of the pool, not MaxConns.
-	// Zero: DefaultBulk; negative: every message is sent on the shared connections.
+	// A call with a Session stays on the connection of the session. Zero: DefaultBulk; negative: every message is sent on the shared connections.
 	Bulk int
 
 	// OnEvent gets each message that the server sends of its own accord ([Event]), in the
@@ -100,15 +100,16 @@ type Config struct {
 	// cause. Nil: events are dropped.
 	OnEvent func(ctx context.Context, m Message) error
 	// OnRequest answers a message with which the server asks the client ([Ask]). A nil
-	// message sends no answer. It may block; up to MaxAsks calls run on each connection,
-	// and further requests wait in the order of arrival, as events do. ctx and errors as
-	// with OnEvent. Nil: requests are dropped.
+	// message sends no answer. It may block; up to MaxAsks requests are answered at once on
+	// each connection, and further ones wait in the order of arrival, as events do. ctx and
+	// errors as with OnEvent. Nil: requests are dropped.
 	OnRequest func(ctx context.Context, m Message) (*Message, error)
 	// EventBuffer is how many messages may wait for OnEvent and OnRequest on each
 	// connection. Zero: DefaultEventBuffer.
 	EventBuffer int
-	// MaxAsks is how many calls of OnRequest may run on each connection. Zero:
-	// DefaultMaxAsks.
+	// MaxAsks is how many requests of the server may be answered at once on each connection:
+	// OnRequest runs, or its answer waits to be written because the server reads slowly.
+	// Zero: DefaultMaxAsks.
 	MaxAsks int
 
 	// ReplayRatio is the budget of replays: a call with [Request.Idempotent] whose fate is

@@ -91,7 +91,7 @@ type conn struct {
 	replaced  bool   // another one has taken its place; guarded by Client.mu
 	written   func(whole int, err error)
 	onReady   func()
-	ctx       context.Context // of OnEvent and OnRequest
+	ctx       context.Context // of OnEvent and OnRequest; nil: there is neither
 	cancel    context.CancelCauseFunc
 	load      atomic.Int64 // cost of what is in flight
 	backlog   atomic.Int64 // bytes in the outbox
@@ -148,7 +148,9 @@ func newConn(c *Client, ws *wspool.Conn, exclusive bool) *conn {
 		n.server = addr.String()
 	}
 	n.written, n.onReady = n.batchWritten, n.readReady
-	n.ctx, n.cancel = context.WithCancelCause(c.ctx)
+	if c.cfg.OnEvent != nil || c.cfg.OnRequest != nil {
+		n.ctx, n.cancel = context.WithCancelCause(c.ctx)
+	}
 	n.slots = newSlots[*call](c.idBits, c.cfg.MaxInFlight+c.cfg.mostOrphans()+1, usedGenerations.Load())
 	n.inbox.limit, n.inbox.maxAsks = c.cfg.EventBuffer, c.cfg.MaxAsks
 	return n
@@ -248,7 +250,7 @@ func (c *conn) do(ctx context.Context, k *call, r *Request) (m Message, err erro
 		return m, err
 	}
 	k.buf = data
-	if bulk := c.client.cfg.Bulk; bulk > 0 && len(data) >= bulk && !c.exclusive {
+	if bulk := c.client.cfg.Bulk; bulk > 0 && len(data) >= bulk && !c.exclusive && r.Session == "" {
 		return m, errBulk
 	}
 	p := parcel{kind: kind, id: id}
@@ -309,7 +311,7 @@ const flushRounds = 4
 func (c *conn) flush(rounds int) {
 	for i := 0; ; i++ {
 		c.mu.Lock()
-		if c.state == ended || len(c.out.parcels) == 0 {
+		if c.state == ended || c.out.empty() {
 			c.writing = false
 			c.unlock(false)
 			return
@@ -348,13 +350,20 @@ func (c *conn) batchWritten(whole int, err error) {
 // batchEnded deals with the end of a write. It reports whether to go on writing.
 func (c *conn) batchEnded(whole int, err error) bool {
 	c.mu.Lock()
+	why := err
+	if why != nil && c.state == ended {
+		why = c.cause // the write was broken off for that
+	}
 	for i, p := range c.out.sending {
 		sent := err == nil || i < whole
 		switch {
+		case p.lost: // fail has left the fate to this write
+			p.call.err, p.call.fate = c.cause, fateOf(sent)
+			p.call.arrived()
 		case p.call != nil:
 			if !p.call.ready.Load() {
 				if err != nil {
-					p.call.err, p.call.fate = err, fateOf(sent)
+					p.call.err, p.call.fate = why, fateOf(sent)
 				}
 				p.call.arrived()
 			}
@@ -701,6 +710,7 @@ func (c *conn) giveUp(ctx context.Context, id uint64, k *call) {
 		c.unlock(true)
 		return
 	}
+	c.out.forget(k)
 	k.fate = ErrMayHaveRun
 	if !held {
 		c.detachLocked(k)
@@ -764,11 +774,7 @@ func (c *conn) notify(ctx context.Context, k *call, body any) error {
 	}
 	if !c.out.remove(func(p *parcel) bool { return p.call == k }) {
 		k.fate = ErrMayHaveRun
-		for i := range c.out.sending {
-			if p := &c.out.sending[i]; p.call == k {
-				p.call = nil
-			}
-		}
+		c.out.forget(k)
 	}
 	return context.Cause(ctx)
 }
@@ -823,7 +829,9 @@ func (c *conn) serve() {
 	}
 }
 
-// answer calls OnRequest and sends what it returns.
+// answer calls OnRequest and sends what it returns. The request counts towards MaxAsks until its answer
+// is written, or the connection has ended: a server that sends requests and does not read the answers
+// gets no more of them.
 func (c *conn) answer(m Message) {
 	err := errGoexit // unless it returns
 	defer func() {
@@ -837,9 +845,14 @@ func (c *conn) answer(m Message) {
 	}()
 	var reply *Message
 	err = c.client.guard("OnRequest", func() (err error) { reply, err = c.client.cfg.OnRequest(c.ctx, m); return err })
-	if err == nil && reply != nil {
-		c.post(context.Background(), parcel{kind: reply.Type}, reply.Data)
+	if err != nil || reply == nil {
+		return
 	}
+	k := c.client.getCall(&Request{})
+	if c.post(context.Background(), parcel{kind: reply.Type, call: k}, reply.Data) {
+		<-k.wake // the end of the connection ends the write too
+	}
+	c.client.putCall(k)
 }
 
 func (c *conn) unanswered(err error) {
@@ -885,7 +898,7 @@ func (c *conn) streamsLocked() (all []*Stream) {
 // emptyLocked reports whether nothing is on the connection but calls that were given up.
 func (c *conn) emptyLocked() bool {
 	return c.slots.live == 0 && c.reserved == 0 && len(c.streams) == 0 &&
-		len(c.out.parcels) == 0 && !c.writing && !c.inbox.serving && c.inbox.asks == 0
+		c.out.empty() && !c.writing && !c.inbox.serving && c.inbox.asks == 0
 }
 
 // rest ends the lease of a connection that is drained and on which nothing is left. Replies to
@@ -923,10 +936,14 @@ func (c *conn) stopLocked(cause error) {
 	if c.deadline != nil {
 		c.deadline.Stop()
 	}
-	c.cancel(cause)
+	if c.cancel != nil {
+		c.cancel(cause)
+	}
 }
 
-// fail ends the connection: every call on it gets its fate.
+// fail ends the connection: every call on it gets its fate. Of the calls that are being written the
+// result of the write says which have left whole; it comes at once, since the end of the lease breaks
+// the write off. So batchEnded gives them their fate.
 func (c *conn) fail(cause error) {
 	c.mu.Lock()
 	if c.state == ended {
@@ -935,6 +952,14 @@ func (c *conn) fail(cause error) {
 	}
 	e := c.eventLocked(cause)
 	c.state, c.cause = ended, cause
+	for i := range c.out.sending {
+		if p := &c.out.sending[i]; p.id != 0 {
+			if s := c.slots.find(p.id); s != nil && s.state == flying && !s.owner.ready.Load() {
+				p.call, p.lost = s.owner, true
+				c.slots.release(p.id)
+			}
+		}
+	}
 	for i := range c.slots.all {
 		s := &c.slots.all[i]
 		if s.state != queued && s.state != flying {
@@ -949,20 +974,12 @@ func (c *conn) fail(cause error) {
 	}
 	c.slots = newSlots[*call](c.client.idBits, 1, 0)
 	c.load.Store(0)
-	for _, p := range c.out.parcels {
+	c.out.discard(func(p *parcel) {
 		if p.call != nil {
 			p.call.err, p.call.fate = cause, ErrNotSent
 			p.call.arrived()
 		}
-	}
-	for i := range c.out.sending {
-		if p := &c.out.sending[i]; p.call != nil {
-			p.call.err, p.call.fate = cause, ErrMayHaveRun
-			p.call.arrived()
-			p.call = nil
-		}
-	}
-	c.out.parcels, c.out.buf = nil, nil
+	})
 	streams := c.streamsLocked()
 	c.streams, c.keys = nil, nil
 	c.stopLocked(cause)

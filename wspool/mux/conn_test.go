@@ -146,9 +146,9 @@ func TestStreamClosedWhileGivenUp(t *testing.T) {
 	}
 }
 
-// Of the calls of a batch whose write has failed only those may have run that were sent whole, if the
-// write ends before a reader finds the end of the connection. A reader that is first does not know
-// how much was sent: then all may have run.
+// Of the calls of a batch whose write has failed only those may have run that were sent whole, though a
+// reader finds the end of the connection first: they get their fate, and its cause, from the write. A
+// caller that gives up before that may have run, and is not touched later.
 func TestConn_WriteFails(t *testing.T) {
 	const calls = 3
 	cut := errors.New("cut")
@@ -177,7 +177,8 @@ func TestConn_WriteFails(t *testing.T) {
 						all[i] = k
 					}
 					n.mu.Lock()
-					n.writing = true // so that the calls are in one batch
+					n.writing = true                // so that the calls are in one batch
+					n.written = func(int, error) {} // the test says how the write ends
 					n.mu.Unlock()
 					for i, id := range ids {
 						kind, data, err := c.encode(nil, id, r.Body)
@@ -189,14 +190,33 @@ func TestConn_WriteFails(t *testing.T) {
 						}
 					}
 					n.flush(1)
+					fails := cut
 					if readerFirst {
 						n.fail(cut)
+						fails = wspool.ErrReleased
+						for i, k := range all {
+							if k.ready.Load() {
+								t.Errorf("call %d has its fate before the write has ended", i)
+							}
+						}
+						gone, cancel := context.WithCancelCause(t.Context())
+						cancel(cut)
+						n.giveUp(gone, ids[calls-1], all[calls-1])
+						if k := all[calls-1]; k.err != cut || k.fate != ErrMayHaveRun {
+							t.Errorf("given up: %v, %v", k.fate, k.err)
+						}
 					}
-					n.batchEnded(whole, cut)
+					n.batchEnded(whole, fails)
 					for i, k := range all {
 						want := ErrNotSent
-						if i < whole || readerFirst {
+						if i < whole {
 							want = ErrMayHaveRun
+						}
+						if readerFirst && i == calls-1 {
+							if k.ready.Load() || k.fate != ErrMayHaveRun {
+								t.Errorf("touched later: %v, %v", k.fate, k.err)
+							}
+							continue
 						}
 						if !k.ready.Load() || k.fate != want || k.err != cut {
 							t.Errorf("call %d: ready %v, %v, %v; want %v", i, k.ready.Load(), k.fate, k.err, want)

@@ -30,6 +30,10 @@ var (
 	ErrDrainWait = cause.New("mux: connection was drained", "drained")
 	// ErrOverflow: the buffer of a stream with [Fail] was full.
 	ErrOverflow = errors.New("mux: stream is read too slowly")
+	// ErrDuplicateKey: the server accepted a stream with the key of another one on the same
+	// connection ([Subscriber]). The messages of the two cannot be told apart, so the new one
+	// fails and is canceled by the id of its request.
+	ErrDuplicateKey = errors.New("mux: server gave a stream the key of another one")
 	// ErrStreamClosed: the stream was closed by [Stream.Close].
 	ErrStreamClosed = errors.New("mux: stream is closed")
 	// ErrUnanswered: the user's function for events or requests failed.

@@ -168,6 +168,86 @@ func TestRequests(t *testing.T) {
 	})
 }
 
+// A server that sends requests and does not read the answers gets no more than MaxAsks of them: no
+// more wait to be written, and the other requests wait for OnRequest. When it reads again all are
+// answered.
+func TestRequests_ServerDoesNotRead(t *testing.T) {
+	const requests, most, size = 40, 4, 8 << 10
+	synctest.Test(t, func(t *testing.T) {
+		var seen atomic.Int64
+		reads := make(chan struct{})
+		s := listenMemOf(t, size/2, func(p *peer) { // no answer fits whole
+			_, id, text, _ := p.read()
+			p.send("R%s %s", id, text)
+			for i := range requests {
+				p.send("A%d", i)
+			}
+			<-reads
+			for {
+				if _, _, _, ok := p.read(); !ok {
+					return
+				}
+				seen.Add(1)
+			}
+		})
+		var ran atomic.Int64
+		c, _ := newClient(t, s, mux.Config{Codec: plain{}, MaxAsks: most, OnRequest: func(_ context.Context, m mux.Message) (*mux.Message, error) {
+			ran.Add(1)
+			return &mux.Message{Type: m.Type, Data: make([]byte, size)}, nil
+		}})
+		ask(t, c, "x")
+		synctest.Wait()
+		if n := ran.Load(); n != most {
+			t.Errorf("%d requests were answered while no answer was read, want %d", n, most)
+		}
+		close(reads)
+		synctest.Wait()
+		if ran.Load() != requests || seen.Load() != requests {
+			t.Errorf("%d of %d requests were answered, and %d answers arrived", ran.Load(), requests, seen.Load())
+		}
+	})
+}
+
+// The end of a connection ends the answers that wait to be written.
+func TestRequests_EndWhileAnswersWait(t *testing.T) {
+	for _, how := range []string{"cut", "closed client"} {
+		synctest.Test(t, func(t *testing.T) {
+			cut := make(chan struct{})
+			s := listenMemOf(t, 4<<10, func(p *peer) {
+				_, id, text, _ := p.read()
+				p.send("R%s %s", id, text)
+				for i := range 10 {
+					p.send("A%d", i)
+				}
+				<-cut
+			})
+			var ended atomic.Int64
+			c, _ := newClient(t, s, mux.Config{
+				Codec: plain{}, MaxAsks: 4, Trace: &mux.Trace{Disconnected: func(mux.ConnEvent) { ended.Add(1) }},
+				OnRequest: func(_ context.Context, m mux.Message) (*mux.Message, error) {
+					return &mux.Message{Type: m.Type, Data: make([]byte, 8<<10)}, nil
+				},
+			})
+			ask(t, c, "x")
+			synctest.Wait()
+			if how == "cut" {
+				close(cut)
+			} else {
+				defer close(cut)
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				if err := c.Close(ctx); !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("Close: %v", err)
+				}
+			}
+			synctest.Wait()
+			if n := ended.Load(); n != 1 {
+				t.Errorf("%s: %d connections have ended", how, n)
+			}
+		})
+	}
+}
+
 // A long event that arrives in parts, while no call is in flight, reaches OnEvent whole, and costs no
 // connection.
 func TestEvents_LongInParts(t *testing.T) {

@@ -2,9 +2,12 @@ package mux_test
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -90,6 +93,79 @@ func TestFateOfCallsCutAtEveryByte(t *testing.T) {
 			}
 			wg.Wait()
 		})
+	}
+}
+
+// Of the calls that are being written when the reader of the connection finds its end, or the client
+// ends it, exactly those may have run whose last byte the network has taken, wherever the write has
+// stopped. They are told at once. The others are sent elsewhere.
+func TestFateOfCallsThatAreBeingWritten(t *testing.T) {
+	const calls = 3
+	const size = calls * (6 + len("C256256 call 0")) // at most
+	for name, end := range map[string]func(p *peer){
+		"the server closes": func(p *peer) { p.bye(1001) },
+		"OnEvent fails":     func(p *peer) { p.send("E event") },
+	} {
+		step := 1
+		if testing.Short() {
+			step = 4
+		}
+		for hold := 1; hold <= size+1; hold += step {
+			synctest.Test(t, func(t *testing.T) {
+				started, over := make(chan struct{}), make(chan struct{})
+				var served atomic.Int32
+				var ended time.Time
+				l := &ledger{ran: make(map[string]int)}
+				s := listenMemOf(t, hold, func(p *peer) {
+					if served.Add(1) > 1 {
+						echo(p)
+						return
+					}
+					<-started
+					head := make([]byte, 8) // of a frame of up to 64 KiB: it is read aside from gorilla
+					if _, err := io.ReadFull(p.ws.NetConn(), head); err != nil {
+						t.Error(err)
+					}
+					io.CopyN(io.Discard, p.ws.NetConn(), int64(binary.BigEndian.Uint16(head[2:])))
+					synctest.Wait() // the network has taken what it holds of the next batch
+					ended = time.Now()
+					end(p)
+					synctest.Wait() // the client knows
+					defer close(over)
+					for {
+						_, _, text, ok := p.read()
+						if !ok {
+							return
+						}
+						l.note(text)
+					}
+				})
+				s.cfg.KeepAlive = -1
+				c, _ := newClient(t, s, mux.Config{Codec: plain{}, MaxConns: 1, OnEvent: func(context.Context, mux.Message) error { return errors.New("bad") }})
+				var wg sync.WaitGroup
+				for i := range 1 + calls {
+					what := fmt.Sprint("call ", i)
+					if i == 0 { // the others wait until it is written
+						what = strings.Repeat("long ", 100)
+					}
+					wg.Go(func() {
+						m, err := c.Call(t.Context(), mux.Request{Body: what})
+						took := time.Since(ended)
+						<-over
+						left := i == 0 || l.count(what) == 1
+						switch {
+						case err == nil && text(m) == what && !left:
+						case errors.Is(err, mux.ErrMayHaveRun) && !errors.Is(err, wspool.ErrReleased) && left && took == 0:
+						default:
+							t.Errorf("%s, the network holds %d: %.9s: %q, %v after %v; left whole: %v", name, hold, what, m.Data, err, took, left)
+						}
+					})
+					synctest.Wait()
+				}
+				close(started)
+				wg.Wait()
+			})
+		}
 	}
 }
 
@@ -235,9 +311,10 @@ func TestReplayThatIsNotSent(t *testing.T) {
 					p.bye(1011)
 				}
 			})
-			dial, dials := s.cfg.NetDial, 0
+			dial := s.cfg.NetDial
+			var dials atomic.Int32 // two may run at once
 			s.cfg.NetDial = func(ctx context.Context, network, addr string) (net.Conn, error) {
-				if dials++; dials == 1 {
+				if dials.Add(1) == 1 {
 					return dial(ctx, network, addr)
 				}
 				if !down {

@@ -187,9 +187,12 @@ func listen(t testing.TB, serve func(*peer)) *server {
 }
 
 // listenMem starts a server in memory, for bubbles.
-func listenMem(t testing.TB, serve func(*peer)) *server {
+func listenMem(t testing.TB, serve func(*peer)) *server { return listenMemOf(t, 1<<16, serve) }
+
+// listenMemOf starts a server in memory whose connections hold size bytes each way.
+func listenMemOf(t testing.TB, size int, serve func(*peer)) *server {
 	s := &server{serve: serve, all: map[*peer]bool{}}
-	l := memnet.Listen(1 << 16)
+	l := memnet.Listen(size)
 	h := &http.Server{Handler: s}
 	done := make(chan struct{})
 	go func() { defer close(done); h.Serve(l) }()

@@ -6,7 +6,7 @@ type inbox struct {
 	waiting []incoming
 	limit   int
 	maxAsks int
-	asks    int  // calls of OnRequest that run
+	asks    int  // requests that OnRequest answers, or whose answer is not written yet
 	serving bool // a goroutine takes messages out
 }
 
@@ -52,7 +52,7 @@ func (b *inbox) next() (m incoming, ok bool) {
 	return m, true
 }
 
-// answered notes that a call of OnRequest has ended, and reports whether a goroutine must
+// answered notes that a request needs nothing more, and reports whether a goroutine must
 // begin to serve.
 func (b *inbox) answered() bool {
 	b.asks--

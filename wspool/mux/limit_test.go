@@ -283,6 +283,61 @@ func TestIdleConnectionCostsLittle(t *testing.T) {
 	}
 }
 
+// An idle shared connection takes little memory beyond that of its connection in the pool, however
+// much it has carried.
+func TestIdleConnections_Memory(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("elsewhere a goroutine watches each connection")
+	}
+	const conns, most = 100, 1536
+	s := listen(t, echo)
+	s.cfg.MaxSize = conns
+	p, err := wspool.New(s.cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close(t.Context())
+	if err := p.Warm(t.Context(), conns); err != nil {
+		t.Fatal(err)
+	}
+	crowd := func(f func()) {
+		var wg sync.WaitGroup
+		for range 3 * conns {
+			wg.Go(f)
+		}
+		wg.Wait()
+	}
+	inUse := func() int64 {
+		runtime.GC()
+		runtime.GC() // frees what a sync.Pool keeps
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	var all sync.WaitGroup
+	all.Add(3 * conns)
+	crowd(func() { all.Done(); all.Wait() }) // what goroutines leave behind
+	before := inUse()
+	c, err := mux.New(p, mux.Config{Codec: plain{}, MaxConns: conns, GrowAt: 1, IdleAfter: -1, OrphanWait: 100 * time.Millisecond}) // sweeps soon
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close(t.Context())
+	long := strings.Repeat("long", 1<<10)
+	for len(c.Stats().Conns) < conns {
+		crowd(func() { ask(t, c, long) })
+	}
+	each := int64(math.MaxInt64)
+	for tries := 0; tries < 100 && each > most; tries++ { // until it was swept twice, in real time
+		time.Sleep(50 * time.Millisecond)
+		each = (inUse() - before) / conns
+	}
+	t.Logf("%d bytes for each connection", each)
+	if each > most {
+		t.Errorf("%d bytes for each connection, more than %d", each, most)
+	}
+}
+
 // A large message takes another connection, and does not delay short ones.
 func TestBulk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -384,6 +439,111 @@ func TestSession(t *testing.T) {
 				t.Errorf("%s used %d connections", name, len(peers))
 			}
 			c.EndSession(name)
+		}
+	})
+}
+
+// Calls of a session that wait before the session has a connection use one connection, which the first
+// of them chooses.
+func TestSession_FirstCallsAtOnce(t *testing.T) {
+	for _, most := range []int{1, 4} {
+		synctest.Test(t, func(t *testing.T) {
+			var mu sync.Mutex
+			seen := map[*peer]int{}
+			s := listenMem(t, func(p *peer) {
+				for {
+					_, id, text, ok := p.read()
+					if !ok {
+						return
+					}
+					if text == "session" {
+						mu.Lock()
+						seen[p]++
+						mu.Unlock()
+					}
+					time.AfterFunc(time.Second, func() { p.send("R%s %s", id, text) })
+				}
+			})
+			c, _ := newClient(t, s, mux.Config{Codec: plain{}, MaxConns: 2, GrowAt: 1, MaxInFlight: most})
+			var wg sync.WaitGroup
+			for range 2 * most {
+				wg.Go(func() {
+					if _, err := c.Call(t.Context(), mux.Request{Body: "session", Session: "s"}); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			synctest.Wait()
+			// The line holds calls of the session, and one that is not of it has room elsewhere.
+			began := time.Now()
+			ask(t, c, "other")
+			if took := time.Since(began); took > time.Second {
+				t.Errorf("MaxInFlight %d: a call of no session took %v behind calls of one", most, took)
+			}
+			wg.Wait()
+			mu.Lock()
+			defer mu.Unlock()
+			if len(seen) != 1 {
+				t.Errorf("MaxInFlight %d: calls of the session by connection: %v", most, seen)
+			}
+			c.EndSession("s")
+		})
+	}
+}
+
+// The end of a session lets its callers in line use another connection at once.
+func TestEndSession_WhileCallsWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, _ := newClient(t, listenMem(t, slow), mux.Config{Codec: plain{}, MaxConns: 2, GrowAt: 1, MaxInFlight: 1})
+		call := func() {
+			if _, err := c.Call(t.Context(), mux.Request{Body: "x", Session: "s"}); err != nil {
+				t.Error(err)
+			}
+		}
+		var wg sync.WaitGroup
+		wg.Go(call)
+		wg.Go(call)
+		synctest.Wait()
+		if s := c.Stats(); s.InFlight != 1 || s.Waiting != 1 {
+			t.Fatalf("%+v", s)
+		}
+		began := time.Now()
+		c.EndSession("s")
+		wg.Wait()
+		if took := time.Since(began); took != time.Second {
+			t.Errorf("the second call took %v", took)
+		}
+		c.EndSession("s")
+	})
+}
+
+// A long message of a session stays on the connection of the session.
+func TestSession_Bulk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		seen := map[*peer]int{}
+		s := listenMem(t, func(p *peer) {
+			for {
+				_, id, text, ok := p.read()
+				if !ok {
+					return
+				}
+				mu.Lock()
+				seen[p]++
+				mu.Unlock()
+				p.send("R%s %s", id, text)
+			}
+		})
+		c, _ := newClient(t, s, mux.Config{Codec: plain{}, Bulk: 1000})
+		for _, n := range []int{10, 2000} {
+			if _, err := c.Call(t.Context(), mux.Request{Body: strings.Repeat("x", n), Session: "s"}); err != nil {
+				t.Error(err)
+			}
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if len(seen) != 1 {
+			t.Errorf("messages by connection: %v", seen)
 		}
 	})
 }

@@ -17,8 +17,8 @@ type Request struct {
 	// means 1. A call takes one of [Config.MaxInFlight] whatever it costs.
 	Cost int
 	// Session names calls that must use the same connection, such as those of one DevTools
-	// session. The first call with a name chooses the connection as any other; later ones
-	// follow it until that connection ends or is drained, after which the next one chooses
+	// session. The first call with a name that gets a connection chooses it as any other;
+	// the others, those that wait meanwhile included, follow it until that connection ends or is drained, after which the next one chooses
 	// again. The connection is not given back while it has a session: see
 	// [Client.EndSession]. Empty: none.
 	Session string
@@ -81,16 +81,18 @@ type Item struct {
 	Gap *Gap
 }
 
-// Gap is a place in a stream where messages may be missing.
+// Gap is a place in a stream where messages may be missing. If the connection was lost several times
+// before the reader got the first gap, and no message between them waits, one Gap stands for all.
 type Gap struct {
-	// Cause is why the connection was lost or left, nil if messages were dropped because
-	// the buffer was full.
+	// Cause is why the connection was lost or left, the last time if it was several times;
+	// nil if messages were only dropped because the buffer was full.
 	Cause error
 	// Dropped is how many messages were dropped because the buffer was full.
 	Dropped int
-	// Lasted is the time from the loss of the connection to the subscription on the next.
+	// Lasted is the time from the loss of the connection to the subscription on the next, the
+	// sum if it was lost several times.
 	Lasted time.Duration
-	// Reply is the reply to the request with which the stream was resumed, empty if there
-	// was none.
+	// Reply is the reply to the request with which the stream was resumed last, empty if
+	// there was none.
 	Reply Message
 }

@@ -37,6 +37,8 @@ type slots[T any] struct {
 	last     uint64  // largest generation so far
 	live     int     // queued and flying
 	orphans  int
+
+	compacted bool // ids with the first generations were used
 }
 
 // newSlots returns slots for ids of idBits bits, whose generations begin after the given one. At
@@ -84,7 +86,17 @@ func (s *slots[T]) find(id uint64) *slot[T] {
 func (s *slots[T]) issued(id uint64) bool {
 	i := id & (1<<s.shift - 1)
 	g := id >> s.shift
-	return i < uint64(len(s.all)) && g > 0 && g <= min(s.gens, s.all[i].gen)
+	if i < uint64(len(s.all)) {
+		return g > 0 && g <= min(s.gens, s.all[i].gen)
+	}
+	return s.compacted && i < uint64(s.max) && g > 0 && g <= min(s.gens, s.begin)
+}
+
+// compact frees the memory of the slots if none is in use. Later generations follow the last one.
+func (s *slots[T]) compact() {
+	if s.live+s.orphans == 0 && len(s.all) > 0 {
+		*s = slots[T]{shift: s.shift, gens: s.gens, max: s.max, begin: s.last, last: s.last, compacted: true}
+	}
 }
 
 // abandon turns a flying slot into an orphan.

@@ -45,7 +45,10 @@ type waiting struct {
 	lost int    // messages that were dropped right before it
 }
 
-// streamBuffer holds the messages that wait to be read. Its user serializes the calls.
+// streamBuffer holds the messages that wait to be read, and the gaps between them. No two gaps are
+// neighbors, so there is at most one more than messages: else a server that accepts a request and
+// ends the connection, again and again, would fill the buffer of a stream that is not read. Its user
+// serializes the calls.
 type streamBuffer struct {
 	all   []waiting
 	gaps  int // of all
@@ -91,6 +94,11 @@ func (b *streamBuffer) put(i Item, how Overflow, key []byte) (dropped int, ok bo
 
 // add adds a message or a gap, whether or not there is room.
 func (b *streamBuffer) add(i Item, key []byte) {
+	if n := len(b.all); i.Gap != nil && n > 0 && b.all[n-1].Gap != nil {
+		b.all[n-1].Gap.merge(b.lost, i.Gap)
+		b.lost = 0
+		return
+	}
 	b.all = append(b.all, waiting{Item: i, key: key, lost: b.lost})
 	if i.Gap != nil {
 		b.gaps++
@@ -99,24 +107,41 @@ func (b *streamBuffer) add(i Item, key []byte) {
 	b.lost = 0
 }
 
-// dropOldest drops the message that has waited longest; there is one. The gaps before it stay, since
-// the reader must get them.
+// merge makes g stand for next too, and for the lost messages between them. g is in a buffer, so the
+// reader does not have it yet.
+func (g *Gap) merge(lost int, next *Gap) {
+	g.Cause, g.Reply = next.Cause, next.Reply
+	g.Dropped += lost + next.Dropped
+	g.Lasted += next.Lasted
+}
+
+// dropOldest drops the message that has waited longest; there is one. The gap before it stays, since
+// the reader must get it; it is merged with a gap behind the message.
 func (b *streamBuffer) dropOldest() {
 	i := 0
-	for b.all[i].Gap != nil {
-		i++
+	if b.all[0].Gap != nil {
+		i = 1
 	}
-	e := b.all[i]
-	b.bytes -= len(e.Data)
-	copy(b.all[1:], b.all[:i]) // as a rule nothing: gaps are rare
+	b.bytes -= len(b.all[i].Data)
+	lost := b.all[i].lost + 1
+	b.remove(i)
+	switch {
+	case i == len(b.all):
+		b.lost += lost
+	case i == 1 && b.all[1].Gap != nil:
+		b.all[0].Gap.merge(b.all[1].lost+lost, b.all[1].Gap)
+		b.gaps--
+		b.remove(1)
+	default:
+		b.all[i].lost += lost
+	}
+}
+
+// remove removes the item at i, which is 0 or 1.
+func (b *streamBuffer) remove(i int) {
+	copy(b.all[1:], b.all[:i])
 	b.all[0] = waiting{}
 	b.all = b.all[1:]
-	lost := e.lost + 1
-	if i < len(b.all) {
-		b.all[i].lost += lost
-	} else {
-		b.lost += lost
-	}
 }
 
 // next takes out the next item. A gap comes before the message behind it.
@@ -536,7 +561,9 @@ func (c *conn) detach(s *Stream, cancel bool) {
 // the stream was given up before the server replied. It unlocks mu.
 //
 // If a stream that was given up has been accepted it is canceled, and the connection is dirty: the
-// server may have sent messages of it. A refusal leaves nothing.
+// server may have sent messages of it. A refusal leaves nothing. A stream with the key of another one is
+// treated alike, but fails with ErrDuplicateKey, and the cancel message has no key, which would end the
+// other one.
 func (c *conn) answerStream(k *call, f Frame, m Message) {
 	if c.client.subscriber == nil {
 		s := k.stream
@@ -565,7 +592,11 @@ func (c *conn) answerStream(k *call, f Frame, m Message) {
 		return
 	}
 	given := e.state == orphan // until here, so that rest has not given the connection back as clean
-	c.dirty = c.dirty || given && err == nil || panicked(err)
+	accepted := err == nil
+	if accepted && len(key) > 0 && c.keys[string(key)] != nil {
+		key, err = nil, ErrDuplicateKey
+	}
+	c.dirty = c.dirty || accepted && (given || err != nil) || panicked(err)
 	c.slots.release(f.ID)
 	if !given {
 		c.load.Add(-k.cost)
@@ -576,7 +607,7 @@ func (c *conn) answerStream(k *call, f Frame, m Message) {
 		k.arrived()
 	}
 	c.unlock(true)
-	if given && err == nil {
+	if accepted && (given || err != nil) {
 		c.sendCancel(f.ID, key)
 	}
 	if given {

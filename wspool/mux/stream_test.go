@@ -436,6 +436,44 @@ func TestStreamReportsEachLossOnce(t *testing.T) {
 	})
 }
 
+// A stream that is not read, and whose connection is lost again each time the server has accepted its
+// request, holds one gap: the last loss, and the time of all.
+func TestStreamNotRead_Gaps(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var accepted atomic.Int64
+		s := listenMem(t, func(p *peer) {
+			for {
+				_, id, _, ok := p.read()
+				if !ok {
+					return
+				}
+				p.send("R%s key%d", id, accepted.Add(1))
+				time.Sleep(time.Millisecond) // in the bubble; the connection ends after that
+				p.ws.Close()
+			}
+		})
+		c, _ := newClient(t, s, mux.Config{Codec: keyed{}})
+		st, err := c.Stream(t.Context(), mux.Request{Body: "1 0 0"}, mux.StreamConfig{Resume: func(mux.Message) (mux.Request, bool) { return mux.Request{Body: "again"}, accepted.Load() < 100 }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer st.Close()
+		time.Sleep(time.Hour)
+		gaps, last := 0, mux.Gap{}
+		for {
+			i, err := st.Next(t.Context())
+			if err != nil {
+				break
+			}
+			gaps++
+			last = *i.Gap
+		}
+		if n := c.Stats().Gaps; gaps != 1 || n != 99 || text(last.Reply) != "key100" || last.Cause == nil || last.Lasted < 99*time.Millisecond {
+			t.Errorf("%d gaps wait after %d: %+v", gaps, n, last)
+		}
+	})
+}
+
 // Without Resume a stream ends with its connection, and says why.
 func TestStreamEndsWithItsConnection(t *testing.T) {
 	codecs(func(name string, codec mux.Codec, keys bool) {
@@ -517,6 +555,80 @@ func TestStreamRefused(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// A stream to which the server gives the key of another one fails, and is canceled by its own id. The
+// other one goes on, and Close cancels it by the key. The connection is not given back, though the
+// server has ended the first stream itself: it may still send for the second.
+func TestStream_DuplicateKey(t *testing.T) {
+	for _, how := range []string{"refused", "given up", "refused, ended by the server", "given up, ended by the server"} {
+		synctest.Test(t, func(t *testing.T) {
+			canceled := make(chan string, 10)
+			s := listenMem(t, func(p *peer) {
+				first := ""
+				for {
+					kind, id, text, ok := p.read()
+					switch {
+					case !ok:
+						return
+					case kind == 'X':
+						canceled <- fmt.Sprintf("%q", strings.Replace(id, first, "first", 1)+" "+text)
+					case text == "first":
+						first = id
+						p.send("R%s same", id)
+					case text == "second":
+						time.Sleep(time.Second) // in the bubble: the server takes its time
+						p.send("R%s same", id)
+						p.send("Ksame: 1")
+					case text == "end":
+						p.send("Lsame: end")
+						p.send("R%s %s", id, text)
+					default:
+						p.send("R%s %s", id, text)
+					}
+				}
+			})
+			c, p := newClient(t, s, mux.Config{Codec: keyed{}, IdleAfter: time.Second})
+			st, err := c.Stream(t.Context(), mux.Request{Body: "first"}, mux.StreamConfig{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, want := t.Context(), mux.ErrDuplicateKey
+			if strings.HasPrefix(how, "given up") {
+				bounded, cancel := context.WithTimeout(ctx, time.Millisecond)
+				defer cancel()
+				ctx, want = bounded, context.DeadlineExceeded
+			}
+			if _, err := c.Stream(ctx, mux.Request{Body: "second"}, mux.StreamConfig{}); !errors.Is(err, want) {
+				t.Fatalf("%s: the second stream: %v, want %v", how, err, want)
+			}
+			if i, err := st.Next(t.Context()); err != nil || text(i.Message) != "1" {
+				t.Errorf("%s: the first stream: %q, %v", how, i.Data, err)
+			}
+			synctest.Wait()
+			cancels := 0
+			for ; len(canceled) > 0; cancels++ {
+				if got := <-canceled; strings.Contains(got, "same") || strings.Contains(got, "first") {
+					t.Errorf("%s: canceled %s, though only the second stream has failed", how, got)
+				}
+			}
+			if cancels == 0 {
+				t.Errorf("%s: the second stream was not canceled", how)
+			}
+			if strings.HasSuffix(how, "server") {
+				ask(t, c, "end")
+			} else {
+				st.Close()
+				if got := <-canceled; got != `"first same"` {
+					t.Errorf("%s: the end of the first stream canceled %s", how, got)
+				}
+			}
+			time.Sleep(time.Minute) // until the connection is closed
+			if s := p.Stats(); s.Made != 1 || s.Idle != 0 || s.Leased != 0 {
+				t.Errorf("%s: the connection was given back: %v", how, s)
+			}
+		})
+	}
 }
 
 // panicky is keyed with a StreamKey that panics at some replies.

@@ -183,6 +183,7 @@ func muxIdleRow(s size) row {
 		{work: "  goroutines of 1,000 of them and of their pool", metric: "goroutines", rule: atMost, bound: 10},
 	}, entrants: []entrant{{"respool", perRound(func(x *setup) sample {
 		a := x.server().With("from=5ms&to=5ms")
+		crowd(x.ctx, 3*conns, func(ctx context.Context, _ int) { check(peer.Pause(ctx, 500*ms)) }) // what goroutines leave
 		begin, goroutines := memoryInUse(), runtime.NumGoroutine()
 		used := func() float64 {
 			check(peer.Pause(x.ctx, 500*ms))

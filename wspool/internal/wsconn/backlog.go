@@ -30,12 +30,25 @@ func (w *RawConn) Defer() {
 	w.backlog.queued, w.backlog.sent, w.backlog.mark = 0, 0, 0
 }
 
-// Mark notes that the message which the caller writes ends here, as far as it is known. The
-// caller keeps others from writing.
-func (w *RawConn) Mark() {
+// Mark notes that the message which the caller writes ends here, as far as it is known, and returns
+// how many bytes of the deferred write were not taken at once. The caller keeps others from writing.
+// Without a deferred write it does nothing.
+func (w *RawConn) Mark() (queued uint64) {
+	if !w.backlog.defers { // only goroutines that write messages change it, one at a time
+		return 0
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.backlog.mark = w.backlog.queued
+	return w.backlog.queued
+}
+
+// deferredSent returns how many bytes that the network did not take at once it has taken since, of
+// the present deferred write or the last one.
+func (w *RawConn) deferredSent() uint64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.backlog.sent
 }
 
 // EndDefer ends the deferred write. It reports whether something is left to be written: done

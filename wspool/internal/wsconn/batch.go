@@ -3,22 +3,31 @@ package wsconn
 import (
 	"encoding/binary"
 	"math/rand/v2"
+	"sync"
 )
 
 // batch has whole messages that are written in one call with the next data frame, which gorilla
 // or WriteShort sends. The lock of the sender keeps control frames out.
 type batch struct {
-	buf   []byte
-	ends  []int // where each message ends in buf
-	took  int   // bytes of buf that the network has accepted, or that were deferred
-	total int   // bytes written in one call: buf and the data frame
+	buf     []byte
+	ends    []int  // where each message ends in buf
+	written bool   // buf was passed to the network
+	took    int    // bytes of buf that the network took at once, or that TLS took
+	later   bool   // others are deferred
+	behind  uint64 // how many deferred bytes are before these
 }
+
+// batches has those that are not in use: most connections write few batches.
+var batches = sync.Pool{New: func() any { return new(batch) }}
 
 // AddToBatch adds a message to the batch that is written before the next message, in frames with
 // a payload of at most size bytes, which must be positive. It copies data. The caller must be the
 // only goroutine that writes messages.
 func (f *FrameConn) AddToBatch(messageType int, data []byte, size int) {
-	b := &f.batch
+	if f.batch == nil {
+		f.batch = batches.Get().(*batch)
+	}
+	b := f.batch
 	op := byte(messageType)
 	for {
 		n := min(len(data), size)
@@ -32,23 +41,36 @@ func (f *FrameConn) AddToBatch(messageType int, data []byte, size int) {
 }
 
 // BatchSize returns the length of the batch in bytes, frame headers included.
-func (f *FrameConn) BatchSize() int { return len(f.batch.buf) }
-
-// EndBatch clears the batch, and returns how many messages of it were written whole. left is how
-// many of the deferred bytes were not written in the end. With TLS these are bytes of records,
-// so that left does not say how many bytes of the batch are missing; then it is ignored.
-func (f *FrameConn) EndBatch(left uint64) (whole int) {
-	b := &f.batch
-	if left > 0 && f.Raw.units == nil {
-		b.took = min(b.took, int(max(uint64(b.total), left)-left))
+func (f *FrameConn) BatchSize() int {
+	if f.batch == nil {
+		return 0
 	}
-	for whole < len(b.ends) && b.ends[whole] <= b.took {
+	return len(f.batch.buf)
+}
+
+// EndBatch clears the batch, and returns how many messages of it were written whole. Deferred bytes
+// count as far as the network has taken them by now. With TLS these are bytes of records, which do
+// not say which bytes of the batch are missing: then all deferred ones count.
+func (f *FrameConn) EndBatch() (whole int) {
+	b := f.batch
+	if b == nil {
+		return 0
+	}
+	took := uint64(b.took)
+	if b.later {
+		if sent := f.Raw.deferredSent(); sent > b.behind {
+			took += sent - b.behind
+		}
+	}
+	for whole < len(b.ends) && uint64(b.ends[whole]) <= took {
 		whole++
 	}
 	if cap(b.buf) > maxKept {
 		b.buf = nil
 	}
-	b.buf, b.ends, b.took, b.total = b.buf[:0], b.ends[:0], 0, 0
+	*b = batch{buf: b.buf[:0], ends: b.ends[:0]}
+	f.batch = nil
+	batches.Put(b)
 	return whole
 }
 
@@ -93,17 +115,23 @@ func mask(p []byte, key uint32) {
 
 // writeBatchLocked writes the batch, if there is one, and then frame, a data frame, in one
 // call. Only the goroutine that writes a message sends data frames, so no other one accesses
-// the batch.
+// the batch. The mark is behind each frame: the last one ends the message.
 func (f *FrameConn) writeBatchLocked(frame []byte) (int, error) {
-	b := &f.batch
-	if len(b.buf) == 0 || b.took > 0 {
-		return f.sendLocked(frame)
+	b := f.batch
+	if b == nil || b.written {
+		n, err := f.sendLocked(frame)
+		f.Raw.Mark()
+		return n, err
 	}
 	own := len(b.buf)
 	all := append(b.buf, frame...)
 	b.buf = all[:own]
+	b.behind = f.Raw.Mark()
 	n, err := f.sendLocked(all)
-	f.Raw.Mark()
-	b.took, b.total = min(n, own), len(all)
+	later := int(f.Raw.Mark() - b.behind) // the lock of the sender keeps control frames out
+	if f.Raw.units != nil {               // these are bytes of records
+		later = 0
+	}
+	b.written, b.took, b.later = true, min(n-later, own), later > 0
 	return max(0, n-own), err
 }

@@ -50,7 +50,7 @@ type FrameConn struct {
 	aligned bool
 
 	out   sender
-	batch batch // owned by the goroutine that writes data
+	batch *batch // nil: there is none; owned by the goroutine that writes data
 
 	second   int64  // when the second began in which control frames are counted
 	inSecond uint64 // control frames of that second

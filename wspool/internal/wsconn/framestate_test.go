@@ -288,51 +288,97 @@ func TestControlFlood_Seconds(t *testing.T) {
 	})
 }
 
-// The messages of a batch that were written whole are known from what the network took, and what
-// of that was not written in the end; TLS hides the latter.
+// The messages of a batch that were written whole are known from what the network took.
 func TestEndBatch(t *testing.T) {
-	for _, tc := range []struct {
-		name   string
-		secure bool
-		limit  int    // bytes that the network takes
-		left   uint64 // of EndBatch
-		whole  int
-	}{
-		{"all", false, 1000, 0, 2},
-		{"none", false, 0, 0, 0},
-		{"all but a byte of the second", false, 7 + 8 - 1, 0, 1},
-		{"the second just whole", false, 7 + 8, 0, 2},
-		{"the first just whole", false, 7, 0, 1},
-		{"all but a byte of the first", false, 6, 0, 0},
-		{"deferred, and nothing written", false, 1000, 7 + 8 + 9, 0},
-		{"deferred, and more left than there is", false, 1000, 1000, 0},
-		{"deferred, all but the frame of gorilla", false, 1000, 9, 2},
-		{"deferred, and part of the second left", false, 1000, 10, 1},
-		{"deferred, with TLS", true, 1000, 24, 2},
-	} {
-		below := &flaky{limit: tc.limit}
-		w := NewRawConn(below, tc.secure, time.Second)
+	for limit, whole := range map[int]int{0: 0, 6: 0, 7: 1, 7 + 8 - 1: 1, 7 + 8: 2, 7 + 8 + 8: 2, 1000: 2} {
+		below := &flaky{limit: limit}
+		w := NewRawConn(below, false, time.Second)
 		f := NewFrameConn(w, w, NewClock(), 0, 100, false)
 		f.BeginFrames()
 		for range 2 { // a batch leaves nothing to the next
 			if f.BatchSize() != 0 {
-				t.Errorf("%s: %d bytes at first", tc.name, f.BatchSize())
+				t.Errorf("%d: %d bytes at first", limit, f.BatchSize())
 			}
 			f.AddToBatch(1, []byte("a"), 100)
 			f.AddToBatch(1, []byte("bb"), 100)
 			if f.BatchSize() != 7+8 {
-				t.Errorf("%s: %d bytes", tc.name, f.BatchSize())
+				t.Errorf("%d: %d bytes", limit, f.BatchSize())
 			}
 			own, err := f.Write([]byte("\x81\x83mmmmxyz"))
-			if failed := tc.limit < 24; failed != (err != nil) || own != min(9, max(0, tc.limit-15)) {
-				t.Errorf("%s: %d bytes, %v", tc.name, own, err)
+			if failed := limit < 24; failed != (err != nil) || own != min(9, max(0, limit-15)) {
+				t.Errorf("%d: %d bytes, %v", limit, own, err)
 			}
-			if whole := f.EndBatch(tc.left); whole != tc.whole {
-				t.Errorf("%s: %d whole, want %d", tc.name, whole, tc.whole)
+			if got := f.EndBatch(); got != whole {
+				t.Errorf("%d: %d whole, want %d", limit, got, whole)
 			}
-			if tc.limit < 1000 {
+			if limit < 1000 {
 				break // nothing can be sent any more
 			}
+		}
+	}
+}
+
+// Of a batch that is written in the background the messages that were written whole are known too,
+// wherever the writing ends, whether or not control frames are before the batch or between its
+// frames, and however much the write before sent. With TLS all messages but the last count.
+func TestEndBatch_Deferred(t *testing.T) {
+	const ping = "\x89\x80mmmm"
+	for _, tc := range []struct {
+		name           string
+		before, within string // control frames
+		secure         bool
+		ends           []int // of the two messages of the batch, and of the last one
+	}{
+		{name: "nothing else", ends: []int{7, 15, 30}},
+		{name: "a control frame in the last message", within: ping, ends: []int{7, 15, 36}},
+		{name: "a control frame before", before: ping, ends: []int{13, 21, 36}},
+		{name: "both", before: ping, within: ping, ends: []int{13, 21, 42}},
+		{name: "TLS", secure: true, ends: []int{0, 0, 30}},
+	} {
+		all := tc.ends[2]
+		for limit := 1; limit <= all; limit++ { // the network holds one byte
+			synctest.Test(t, func(t *testing.T) {
+				a, b := memnet.Pipe(1)
+				defer a.Close()
+				w := NewRawConn(a, tc.secure, time.Minute)
+				f := NewFrameConn(w, w, NewClock(), 0, 100, false)
+				f.BeginFrames()
+				first, later := deferWrite(t, w, "before")
+				if !later || slowReader(b, 6) != "before" {
+					t.Error("the write before is lost")
+				}
+				<-first.done
+				w.Defer()
+				if tc.before != "" {
+					f.Write([]byte(tc.before))
+				}
+				f.AddToBatch(1, []byte("a"), 100)
+				f.AddToBatch(1, []byte("bb"), 100)
+				f.Write([]byte("\x01\x83mmmmxyz"))
+				if tc.within != "" {
+					f.Write([]byte(tc.within))
+				}
+				f.Write([]byte("\x80\x80mmmm"))
+				d := &deferral{done: make(chan struct{})}
+				if later, _, _ := w.EndDefer(func(left uint64, err error) {
+					d.left, d.err = left, err
+					close(d.done)
+				}); !later {
+					t.Fatal("not deferred")
+				}
+				f.Write([]byte(ping)) // behind it
+				slowReader(b, limit-1)
+				synctest.Wait()
+				b.Close()
+				<-d.done
+				want := 0
+				for want < 2 && tc.ends[want] <= limit {
+					want++
+				}
+				if whole := f.EndBatch(); whole != want || (d.left == 0) != (limit == all) || d.err == nil {
+					t.Errorf("%s, %d of %d bytes: %d whole, want %d; %d left, %v", tc.name, limit, all, whole, want, d.left, d.err)
+				}
+			})
 		}
 	}
 }
@@ -360,11 +406,12 @@ func TestAddToBatch_Fragments(t *testing.T) {
 	if len(f.batch.ends) != 3 || f.batch.ends[2] != f.BatchSize() {
 		t.Errorf("messages end at %v of %d", f.batch.ends, f.BatchSize())
 	}
-	f.EndBatch(0)
+	f.EndBatch()
 	f.AddToBatch(2, make([]byte, 2*maxKept), maxKept)
-	f.EndBatch(0)
-	if f.batch.buf != nil {
-		t.Errorf("a buffer of %d bytes is kept", cap(f.batch.buf))
+	long := f.batch
+	f.EndBatch()
+	if f.batch != nil || long.buf != nil {
+		t.Errorf("a buffer of %d bytes is kept", cap(long.buf))
 	}
 }
 
@@ -384,7 +431,7 @@ func TestBatch_OnlyWithData(t *testing.T) {
 	if n, err := f.Write([]byte("\x00\x80mmmm")); n != 6 || err != nil || below.written.Len() != 6+7+6+6 {
 		t.Errorf("the next frame of the same message: %d, %v, %d bytes", n, err, below.written.Len())
 	}
-	if n := f.EndBatch(0); n != 1 {
+	if n := f.EndBatch(); n != 1 {
 		t.Errorf("%d whole", n)
 	}
 }

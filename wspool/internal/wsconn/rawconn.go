@@ -30,6 +30,10 @@ type RawConn struct {
 	// which sets it around a Read of its own.
 	nowait bool
 
+	// hooks: the next Read of a socket that finds nothing hooks the context of the present read
+	// before it blocks; see FrameConn.AwaitOutside. Owned by the reader.
+	hooks bool
+
 	// ask is called by the next Read that finds nothing, before it blocks; see
 	// FrameConn.Ask. Owned by the reader.
 	ask    func() (wait bool)

@@ -27,8 +27,10 @@ type readState struct {
 	// context.AfterFunc costs as much as all the rest of a lease, and most reads
 	// end within a tick of the monitor. So only reads that a tick finds under way
 	// get one: see HookContext.
-	ctx    context.Context // interrupts the read; nil: none does, or unhook is set
+	ctx    context.Context // is to interrupt the read; nil: none is, or it is hooked
+	hooked context.Context // interrupts the read; nil: none does
 	unhook func() bool     // the stop function of context.AfterFunc; nil: not hooked
+	onEnd  func()          // contextEnded, made once; nil: no read was hooked yet
 	fresh  bool            // no tick has come since the read began
 }
 
@@ -41,7 +43,7 @@ func (w *RawConn) BeginRead(ctx context.Context, soft bool) {
 	w.read.op++
 	w.read.on, w.read.fresh, w.read.soft = true, true, soft
 	w.read.inside, w.read.interrupted = false, false
-	w.read.ctx = ctx
+	w.read.ctx, w.read.hooked = ctx, nil
 }
 
 // EndRead ends the read. After it the context of this read can interrupt no other.
@@ -65,7 +67,7 @@ func (w *RawConn) FinishRead(whole bool) (unhook func() bool) {
 	w.read.on, w.read.inside, w.read.interrupted = false, false, false
 	w.clearDeadlineLocked()
 	unhook = w.read.unhook
-	w.read.ctx, w.read.unhook = nil, nil
+	w.read.ctx, w.read.hooked, w.read.unhook = nil, nil, nil
 	return unhook
 }
 
@@ -75,26 +77,53 @@ func (w *RawConn) HookContext(late bool) {
 	w.mu.Lock()
 	ctx, op, due := w.read.ctx, w.read.op, w.read.on && !(late && w.read.fresh)
 	w.read.fresh = false
-	w.mu.Unlock()
 	if ctx == nil || !due {
+		w.mu.Unlock()
 		return
 	}
-	unhook := context.AfterFunc(ctx, func() { w.interruptOp(op) })
+	w.read.ctx, w.read.hooked = nil, ctx // before AfterFunc: contextEnded may run at once
+	if w.read.onEnd == nil {
+		w.read.onEnd = w.contextEnded
+	}
+	f := w.read.onEnd
+	w.mu.Unlock()
+	unhook := context.AfterFunc(ctx, f)
 	w.mu.Lock()
-	if w.read.on && w.read.op == op && w.read.ctx == ctx {
-		w.read.ctx, w.read.unhook, unhook = nil, unhook, nil
+	if w.read.on && w.read.op == op && w.read.hooked != nil {
+		w.read.unhook, unhook = unhook, nil
 	}
 	w.mu.Unlock()
-	if unhook != nil { // the read has ended meanwhile, or another call was faster
+	if unhook != nil { // the read has ended meanwhile
 		unhook()
 	}
+}
+
+// contextEnded interrupts the present read if its context has ended. It is called when the context
+// of a read has ended, perhaps after that read.
+func (w *RawConn) contextEnded() {
+	w.mu.Lock()
+	ctx, op := w.read.hooked, w.read.op
+	w.mu.Unlock()
+	if ctx != nil && ctx.Err() != nil {
+		w.interruptOp(op)
+	}
+}
+
+// hookLocked hooks the context of the present read, which is about to wait. It releases mu meanwhile.
+// A context that has ended sets a deadline, which ends the wait though that has not begun; so does
+// what arrives meanwhile, as [FrameConn.Ask] explains.
+func (w *RawConn) hookLocked() {
+	w.hooks = false
+	w.mu.Unlock()
+	defer w.mu.Lock()
+	w.HookContext(false)
 }
 
 // UnhookContext separates the present read from its context.
 func (w *RawConn) UnhookContext() {
 	w.mu.Lock()
 	unhook := w.read.unhook
-	w.read.ctx, w.read.unhook = nil, nil
+	w.read.ctx, w.read.hooked, w.read.unhook = nil, nil, nil
 	w.mu.Unlock()
 	if unhook != nil {
 		unhook()
@@ -107,7 +136,7 @@ func (w *RawConn) Harden(ctx context.Context) {
 	w.mu.Lock()
 	unhook := w.read.unhook
 	w.read.op++
-	w.read.soft, w.read.ctx, w.read.unhook = false, ctx, nil
+	w.read.soft, w.read.ctx, w.read.hooked, w.read.unhook = false, ctx, nil, nil
 	w.mu.Unlock()
 	if unhook != nil {
 		unhook()

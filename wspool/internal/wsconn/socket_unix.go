@@ -54,6 +54,9 @@ func newSocket(w *RawConn) *socket {
 			if w.nowait || w.ask != nil && !w.askLocked() {
 				return true
 			}
+			if w.hooks {
+				w.hookLocked()
+			}
 			w.parkLocked()
 			return false
 		}

@@ -1,13 +1,20 @@
 package wsconn
 
 // AwaitOutside is Await for a read that does not enter gorilla yet, even if a message has
-// begun. It needs [FrameConn.HasRoom]. For the reader.
+// begun, and whose context interrupts the wait at once; what has arrived already costs no
+// context.AfterFunc, where Conn is a socket. It needs [FrameConn.HasRoom]. For the reader.
 func (f *FrameConn) AwaitOutside() bool {
-	if !f.Raw.beginAwait() {
-		return false
+	w := f.Raw
+	if w.hooks = w.socket != nil; !w.hooks {
+		w.HookContext(false)
 	}
-	f.fill()
-	return f.Raw.endAwait(false)
+	on := w.beginAwait()
+	if on {
+		f.fill()
+		on = w.endAwait(false)
+	}
+	w.hooks = false
+	return on
 }
 
 // WholePending reports whether the pending message has arrived to its end, so that gorilla
