@@ -129,6 +129,19 @@ var Bugs = []Bug{
 		return
 	}`}},
 
+	{"WithinDeadline counts below its limit without compare-and-swap", "deadline-permit", Edit{"policy/deadline.go", `			if l.inFlight.CompareAndSwap(n, n+1) {
+				return l.done, nil
+			}
+			continue`, `			l.inFlight.Store(n + 1)
+			return l.done, nil`}},
+	{"WithinDeadline counts at its limit without compare-and-swap", "deadline-permit", Edit{"policy/deadline.go", `				return nil, reject("deadline", wait, ErrTooLate)
+			}
+		}
+		if l.inFlight.CompareAndSwap(n, n+1) {`, `				return nil, reject("deadline", wait, ErrTooLate)
+			}
+		}
+		if l.inFlight.Store(n + 1); true {`}},
+
 	// resource: a caller in several lines.
 	{"a waiter that is dropped is not marked", "any-twice", Edit{"resource/dispatch.go", `		w.passedOver = true
 		p.departLocked(w, now)
