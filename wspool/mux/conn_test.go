@@ -53,7 +53,7 @@ func deafClient(t *testing.T, cfg Config) (c *Client, read chan struct{}) {
 	})}
 	served := make(chan struct{})
 	go func() { defer close(served); h.Serve(l) }()
-	p, err := wspool.New(wspool.Config{URL: "ws://mem/", NetDial: l.Dial, MaxSize: 1, KeepAlive: -1})
+	p, err := wspool.New(wspool.Config{URL: "ws://mem/", NetDial: l.Dial, MaxSize: 4, KeepAlive: -1})
 	if err != nil {
 		t.Fatal(err)
 	}
