@@ -191,6 +191,8 @@ var Bugs = []Bug{
 	}`, `	if false {
 		b.pending.Store(true)
 	}`}},
+	{"a goroutine that continues a Settle does not look again", "budget-continue", Edit{"internal/budget/settle.go", `	b.arbiter.Unlock()
+	b.Settle()`, `	b.arbiter.Unlock()`}},
 	{"a claim does not have the budget settle", "keyed-give-way", Edit{"internal/budget/share.go", `	b.updateLocked(s)
 	b.pending.Store(true)
 }
