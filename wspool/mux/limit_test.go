@@ -336,6 +336,11 @@ func TestBulk_OneAtATime(t *testing.T) {
 			t.Errorf("%d connections for 3 large messages", alone)
 		}
 		wg.Wait()
+		acquired := c.Stats().Acquired
+		ask(t, c, strings.Repeat("long", 5_000))
+		if n := c.Stats().Acquired; n != acquired {
+			t.Errorf("%d connections were acquired for a large message, and three had room for it", n-acquired)
+		}
 	})
 }
 
