@@ -120,6 +120,28 @@ func TestEvictions_Horizon(t *testing.T) {
 	}
 }
 
+// What one member of AllOf keeps, all keep: it says what the one says that has the most age.
+func TestAllOf_Horizon(t *testing.T) {
+	age, idle, leases := policy.MaxAge(time.Hour, 0), policy.MaxIdle(time.Minute), policy.MaxLeases(10, 0)
+	opaque := policy.EvictionFunc(func(resource.Info) error { return nil })
+	horizon := func(e resource.Eviction) resource.Horizon { return e.(resource.Predictable).Horizon(resource.Info{}) }
+	for name, c := range map[string]struct{ of, as resource.Eviction }{
+		"one":         {policy.AllOf(age), age},
+		"older first": {policy.AllOf(policy.MaxAge(2*time.Hour, 0), age), policy.MaxAge(2*time.Hour, 0)},
+		"older last":  {policy.AllOf(age, policy.MaxAge(2*time.Hour, 0)), policy.MaxAge(2*time.Hour, 0)},
+		"idle":        {policy.AllOf(age, idle), idle},
+		"leases":      {policy.AllOf(leases, age), leases},
+		"opaque":      {policy.AllOf(opaque, age), age},
+	} {
+		if got, want := horizon(c.of), horizon(c.as); got != want {
+			t.Errorf("%s: %+v, want %+v", name, got, want)
+		}
+	}
+	if got := horizon(policy.AllOf(opaque)); got != (resource.Horizon{}) {
+		t.Errorf("of one that says nothing in advance: %+v", got)
+	}
+}
+
 // The argument slice may be modified afterwards.
 func TestEvictions_OwnTheirList(t *testing.T) {
 	for _, make := range []func(...resource.Eviction) resource.Eviction{policy.AnyOf, policy.AllOf} {

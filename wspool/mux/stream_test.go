@@ -771,8 +771,16 @@ func TestBadConfig(t *testing.T) {
 	if _, err := mux.New(nil, muxConfig()); err == nil {
 		t.Error("New without a pool")
 	}
-	if _, err := mux.New(p, mux.Config{Codec: bits(10)}); err == nil {
-		t.Error("New with 10 bits")
+	for n, ok := range map[bits]bool{-1: false, 19: false, 20: true, 64: true, 65: false} {
+		c, err := mux.New(p, mux.Config{Codec: n})
+		if (err == nil) != ok {
+			t.Errorf("New with %d bits: %v", n, err)
+		}
+		if err == nil {
+			if err := c.Close(t.Context()); err != nil {
+				t.Error(err)
+			}
+		}
 	}
 	for _, cfg := range []mux.StreamConfig{{Buffer: -1}, {Bytes: -1}, {Overflow: 9}, {Overflow: mux.Latest}} {
 		if _, err := c.Stream(t.Context(), mux.Request{Body: "x"}, cfg); err == nil {
