@@ -335,3 +335,108 @@ func TestStreamLostAfterClose(t *testing.T) {
 		}
 	})
 }
+
+// A goroutine that has read for all ends that once. To have another one read is then up to its caller: that
+// one may have begun to read already.
+func TestLead_EndsOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, read := deafClient(t, Config{Codec: lines{}})
+		close(read)
+		n, err := c.choose(t.Context(), &Request{}, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer n.unreserve()
+		var own, other waiter
+		own.init()
+		other.init()
+		n.mu.Lock()
+		n.leading = true
+		n.waiters.add(&other)
+		n.mu.Unlock()
+		n.lead(over, &own)
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		if n.leading || len(other.wake) > 0 {
+			t.Errorf("still reading: %v; another waiter was woken: %v", n.leading, len(other.wake) > 0)
+		}
+		n.waiters.remove(&other)
+	})
+}
+
+// ending is a codec that calls a function before it encodes a call.
+type ending struct {
+	lines
+	before *func()
+}
+
+func (e ending) Append(dst []byte, id uint64, body any) (int, []byte, error) {
+	(*e.before)()
+	return e.lines.Append(dst, id, body)
+}
+
+// A call whose connection ends, or whose context does, before it is in the outbox, is not sent, and fails:
+// in the first case so that another connection can take it.
+func TestDo_EndsBeforeItIsPosted(t *testing.T) {
+	for _, canceled := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			before := func() {}
+			c, read := deafClient(t, Config{Codec: ending{before: &before}})
+			close(read)
+			r := Request{Body: "x"}
+			n, err := c.choose(t.Context(), &r, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			want := errElsewhere
+			before = func() { n.fail(errors.New("cut")) }
+			if canceled {
+				before, want = cancel, context.Canceled
+			}
+			k := c.getCall(&r)
+			if m, err := n.do(ctx, k, &r); !errors.Is(err, want) || k.fate != ErrNotSent || k.flown || m.Data != nil {
+				t.Errorf("canceled %v: %q, %v; fate %v, flown %v", canceled, m.Data, err, k.fate, k.flown)
+			}
+			if n.slots.live != 0 || n.load.Load() != 0 {
+				t.Errorf("canceled %v: %d are in flight, with a load of %d", canceled, n.slots.live, n.load.Load())
+			}
+		})
+	}
+}
+
+// A call whose reply was there first is not given up.
+func TestGiveUp_AfterTheReply(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, read := deafClient(t, Config{Codec: lines{}})
+		close(read)
+		r := Request{Body: "x"}
+		n, err := c.choose(t.Context(), &r, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		k := c.getCall(&r)
+		id, ok := n.takeSlot(k)
+		if !ok || !n.post(t.Context(), parcel{kind: websocket.TextMessage, id: id}, []byte("x")) {
+			t.Fatal("not sent")
+		}
+		synctest.Wait()
+		n.deliver(Frame{Kind: Reply, ID: id}, Message{Data: []byte("re")})
+		next := c.getCall(&r) // may have the slot now
+		if !n.reserve() {
+			t.Fatal("no room")
+		}
+		nextID, ok := n.takeSlot(next)
+		if !ok {
+			t.Fatal("no slot")
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		n.giveUp(ctx, id, k)
+		if k.err != nil || string(k.reply.Data) != "re" || n.slots.orphans != 0 || n.slots.live != 1 || n.stats.orphaned != 0 {
+			t.Errorf("%q, %v; %d orphans, %d in flight, %d were orphans", k.reply.Data, k.err, n.slots.orphans, n.slots.live, n.stats.orphaned)
+		}
+		n.giveSlotBack(nextID, next)
+	})
+}
