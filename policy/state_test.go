@@ -282,6 +282,7 @@ func TestState_Evictions(t *testing.T) {
 	for want, e := range map[string]resource.Eviction{
 		"age 58m0s, up to 10% less":                      policy.MaxAge(58*time.Minute, 0.1),
 		"99 leases, up to 100% less":                     policy.MaxLeases(99, 1),
+		"idle 30µs":                                      policy.MaxIdle(30 * time.Microsecond),
 		"1000 leases":                                    policy.MaxLeases(1000, 0),
 		"idle 5m0s, or 3 leases, up to 50% less":         policy.AnyOf(policy.MaxIdle(5*time.Minute), policy.MaxLeases(3, 0.5)),
 		"idle 1m0s while more than 2 idle, and age 1.5s": policy.AllOf(policy.SoftIdle(time.Minute, 2), policy.MaxAge(1500*time.Millisecond, 0)),

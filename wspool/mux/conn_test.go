@@ -440,3 +440,83 @@ func TestGiveUp_AfterTheReply(t *testing.T) {
 		n.giveSlotBack(nextID, next)
 	})
 }
+
+// Of the calls of a connection that ends those that wait in the outbox were not sent, and those that
+// were handed to the network may have run; of messages without an id likewise.
+func TestFail_Fates(t *testing.T) {
+	for _, flown := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			c, read := deafClient(t, Config{Codec: lines{}})
+			defer close(read)
+			r := Request{Body: "x"}
+			n, err := c.choose(t.Context(), &r, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			long := []byte(strings.Repeat("long ", 1000)) // the network does not hold it
+			if !flown {
+				n.post(t.Context(), parcel{kind: websocket.TextMessage}, long)
+			}
+			k, message := c.getCall(&r), c.getCall(&r)
+			id, ok := n.takeSlot(k)
+			n.mu.Lock()
+			writing := n.writing
+			n.writing = true // so that both are in one batch
+			n.mu.Unlock()
+			if !ok || writing == flown || !n.post(t.Context(), parcel{kind: websocket.TextMessage, id: id}, long) ||
+				!n.post(t.Context(), parcel{kind: websocket.TextMessage, call: message}, long) {
+				t.Fatal("not added")
+			}
+			want := ErrNotSent
+			if flown {
+				want = ErrMayHaveRun
+				n.flush(1)
+			}
+			cut := errors.New("cut")
+			n.fail(cut)
+			for what, k := range map[string]*call{"call": k, "message": message} {
+				if !k.ready.Load() || k.err != cut || k.fate != want {
+					t.Errorf("flown %v: a %s: ready %v, %v, %v; want %v", flown, what, k.ready.Load(), k.err, k.fate, want)
+				}
+			}
+		})
+	}
+}
+
+// Of the messages without an id of a batch whose write has failed only those may have arrived that were
+// written whole.
+func TestBatchEnded_Messages(t *testing.T) {
+	for whole := range 3 {
+		synctest.Test(t, func(t *testing.T) {
+			c, read := deafClient(t, Config{Codec: lines{}})
+			defer close(read)
+			n, err := c.choose(t.Context(), &Request{}, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			n.mu.Lock()
+			n.writing = true // so that both are in one batch
+			n.mu.Unlock()
+			var all [2]*call
+			for i := range all {
+				all[i] = c.getCall(&Request{})
+				if !n.post(t.Context(), parcel{kind: websocket.TextMessage, call: all[i]}, []byte(strings.Repeat("long ", 1000))) {
+					t.Fatal("not added")
+				}
+			}
+			n.flush(1)
+			cut := errors.New("cut")
+			n.batchEnded(whole, cut)
+			for i, k := range all {
+				want := ErrNotSent
+				if i < whole {
+					want = ErrMayHaveRun
+				}
+				if !k.ready.Load() || k.err != cut || k.fate != want {
+					t.Errorf("%d whole: message %d: ready %v, %v, %v; want %v", whole, i, k.ready.Load(), k.err, k.fate, want)
+				}
+			}
+			n.unreserve()
+		})
+	}
+}
