@@ -139,6 +139,9 @@ func TestOutbox(t *testing.T) {
 			if len(batch) == 0 && len(got) != len(want) {
 				t.Fatal("an empty batch")
 			}
+			if len(o.parcels) > 0 && size+o.parcels[0].to-o.parcels[0].from <= 100 {
+				t.Fatalf("a batch of %d messages and %d bytes, and the next one of %d fits", len(batch), size, o.parcels[0].to-o.parcels[0].from)
+			}
 			o.sent()
 		case 1:
 			if n := len(want) - len(got); n > 0 {

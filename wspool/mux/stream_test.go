@@ -758,6 +758,30 @@ func TestCloseEndsStreams(t *testing.T) {
 	})
 }
 
+// A loop over All closes the stream, however it ends.
+func TestStreamAll_Closes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, _ := newClient(t, listenMem(t, echo), muxConfig()) // the reply is the end
+		for _, stop := range []bool{false, true} {
+			st, err := c.Stream(t.Context(), mux.Request{Body: "x"}, mux.StreamConfig{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, err := range st.All(t.Context()) {
+				if err != nil {
+					t.Error(err)
+				}
+				if stop {
+					break
+				}
+			}
+			if _, err := st.Next(t.Context()); err != mux.ErrStreamClosed {
+				t.Errorf("stopped %v: then Next fails with %v", stop, err)
+			}
+		}
+	})
+}
+
 // Bad configurations are refused, every field by name.
 func TestBadConfig(t *testing.T) {
 	s := listen(t, echo)
