@@ -520,3 +520,20 @@ func TestBatchEnded_Messages(t *testing.T) {
 		})
 	}
 }
+
+// A stream keeps the error with which it has ended first, except that Close is final.
+func TestStream_FinishedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, read := deafClient(t, Config{Codec: lines{}})
+		close(read)
+		s := newStream(c, StreamConfig{})
+		for _, step := range []struct{ err, want error }{
+			{ErrOverflow, ErrOverflow}, {ErrClosed, ErrOverflow}, {ErrStreamClosed, ErrStreamClosed}, {ErrClosed, ErrStreamClosed},
+		} {
+			s.finish(step.err, false)
+			if _, err := s.Next(t.Context()); err != step.want {
+				t.Errorf("after %v Next fails with %v, want %v", step.err, err, step.want)
+			}
+		}
+	})
+}
