@@ -191,10 +191,11 @@ func TestStreamClose(t *testing.T) {
 // A buffer that is full does what Overflow says; other streams and calls do not notice.
 func TestStreamOverflow(t *testing.T) {
 	for _, tc := range []struct {
-		how  mux.Overflow
-		want string
+		how     mux.Overflow
+		want    string
+		dropped int64
 	}{
-		{mux.Fail, "0 1 2 3 failed"}, {mux.DropOldest, "gap6 6 7 8 9 end"}, {mux.DropNewest, "0 1 2 3 gap6 end"}, {mux.Latest, "8 9 end"},
+		{mux.Fail, "0 1 2 3 failed", 1}, {mux.DropOldest, "gap6 6 7 8 9 end", 6}, {mux.DropNewest, "0 1 2 3 gap6 end", 6}, {mux.Latest, "8 9 end", 0},
 	} {
 		t.Run(fmt.Sprint(tc.how), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -231,6 +232,9 @@ func TestStreamOverflow(t *testing.T) {
 				}
 				if s := strings.Join(got, " "); s != tc.want {
 					t.Errorf("got %s, want %s", s, tc.want)
+				}
+				if n := c.Stats().StreamDropped; n != tc.dropped {
+					t.Errorf("%d messages are counted as dropped, want %d", n, tc.dropped)
 				}
 			})
 		})
