@@ -537,3 +537,28 @@ func TestStream_FinishedOnce(t *testing.T) {
 		}
 	})
 }
+
+// A reply to a call that was not sent yet is none.
+func TestDeliver_BeforeItIsSent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, read := deafClient(t, Config{Codec: lines{}})
+		close(read)
+		r := Request{Body: "x"}
+		n, err := c.choose(t.Context(), &r, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		k := c.getCall(&r)
+		id, ok := n.takeSlot(k)
+		if !ok {
+			t.Fatal("no slot")
+		}
+		for _, kind := range []Kind{Reply, Part, End} {
+			n.deliver(Frame{Kind: kind, ID: id}, Message{Data: []byte("re")})
+		}
+		if k.ready.Load() || k.reply.Data != nil || n.slots.live != 1 || n.stats.unknown != 3 {
+			t.Errorf("ready %v, %q; %d in flight, %d unknown", k.ready.Load(), k.reply.Data, n.slots.live, n.stats.unknown)
+		}
+		n.giveSlotBack(id, k)
+	})
+}
