@@ -142,6 +142,24 @@ func TestAllOf_Horizon(t *testing.T) {
 	}
 }
 
+// A resource is kept until the very end of its Horizon, where floats are coarser than integers too.
+func TestMaxAge_HorizonIsExact(t *testing.T) {
+	for _, limit := range []time.Duration{1, 3, time.Hour, 1<<53 - 1, 1 << 53, 1<<53 + 1, 1<<53 + 2, 1<<53 + 4, 1<<53 + 6, 1<<60 + 1<<8, math.MaxInt64} {
+		for _, jitter := range []float64{0, 0.25, 1} {
+			e := policy.MaxAge(limit, jitter)
+			for _, draw := range []float64{0, 0.3, 0.5, 0.9} {
+				i := resource.Info{Jitter: draw}
+				age := e.(resource.Predictable).Horizon(i).Age
+				for off := range time.Duration(3) {
+					if i.Age = age - 1 - off; i.Age >= 0 && e.Evict(i) != nil {
+						t.Errorf("MaxAge(%d, %v): with a draw of %v it is kept for %d, and evicted at %d", limit, jitter, draw, age, i.Age)
+					}
+				}
+			}
+		}
+	}
+}
+
 // The argument slice may be modified afterwards.
 func TestEvictions_OwnTheirList(t *testing.T) {
 	for _, make := range []func(...resource.Eviction) resource.Eviction{policy.AnyOf, policy.AllOf} {

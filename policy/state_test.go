@@ -124,6 +124,11 @@ type gaugedThrottler struct{ throttler }
 
 func (*gaugedThrottler) RejectionRate() float64 { return 0.123 }
 
+// closedThrottler refuses everything.
+type closedThrottler struct{ throttler }
+
+func (*closedThrottler) RejectionRate() float64 { return 1 }
+
 type gaugedAdaptive struct{ adaptiveLimit }
 
 func (*gaugedAdaptive) Limit() int    { return 9 }
@@ -133,6 +138,7 @@ func (*gaugedAdaptive) Queued() int   { return 2 }
 func TestState_Adaptive(t *testing.T) {
 	wantState(t, policy.Throttle(&throttler{}), "")
 	wantState(t, policy.Throttle(&gaugedThrottler{}), "refusing 12%")
+	wantState(t, policy.Throttle(&closedThrottler{}), "refusing 100%")
 	wantState(t, policy.Adaptive(&adaptiveLimit{}), "")
 	wantState(t, policy.Adaptive(&gaugedAdaptive{}), "4 of 9 in use, 2 waiting")
 }

@@ -562,3 +562,24 @@ func TestDeliver_BeforeItIsSent(t *testing.T) {
 		n.giveSlotBack(id, k)
 	})
 }
+
+// A message for a stream that has ended is late, and no message that found the buffer full.
+func TestToStream_Late(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, read := deafClient(t, Config{Codec: lines{}})
+		close(read)
+		n, err := c.choose(t.Context(), &Request{}, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer n.unreserve()
+		s := newStream(c, StreamConfig{})
+		s.conn = n
+		s.err = ErrStreamClosed // as Close does before it takes the stream off the connection
+		n.toStream(s, Frame{Kind: Part}, Message{})
+		n.toStream(nil, Frame{Kind: Part}, Message{})
+		if n.stats.late != 2 || n.stats.streamDropped != 0 {
+			t.Errorf("%d are late, %d have found the buffer full", n.stats.late, n.stats.streamDropped)
+		}
+	})
+}
