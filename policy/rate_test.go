@@ -263,3 +263,18 @@ func TestPaceKeepsWhatItWaitedFor(t *testing.T) {
 		}
 	})
 }
+
+// A request whose context ends at the instant at which its tokens come is admitted: they are its own.
+func TestPaceContextEndsWithTheWait(t *testing.T) {
+	for range 30 { // which of the two wakes it is random
+		synctest.Test(t, func(t *testing.T) {
+			b := &bucket{size: 1, every: time.Second}
+			p := policy.Pace(b)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			if _, err := p.Admit(ctx, resource.Request{}); err != nil {
+				t.Errorf("after %v: %v", time.Second, err)
+			}
+		})
+	}
+}

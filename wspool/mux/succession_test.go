@@ -3,6 +3,7 @@ package mux
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -137,4 +138,27 @@ func TestStream_LostByAnEarlierConnection(t *testing.T) {
 		s.mu.Unlock()
 		second.detach(s, true)
 	})
+}
+
+// A connection is drained at once, and not replaced, if the pool wants its slot.
+func TestSucceed_SlotWanted(t *testing.T) {
+	for _, cause := range []error{resource.ErrReset, resource.ErrResized, resource.ErrPreempted, resource.ErrClosed} {
+		synctest.Test(t, func(t *testing.T) {
+			c, read := deafClient(t, Config{Codec: lines{}})
+			close(read)
+			n, err := c.choose(t.Context(), &Request{}, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := cause == resource.ErrReset
+			if got := c.succeed(n, fmt.Errorf("recall: %w", cause)); got != want {
+				t.Errorf("%v: another connection is to take its place: %v", cause, got)
+			}
+			n.unreserve()
+			synctest.Wait()
+			if got := c.stats.acquired.Load() == 2; got != want {
+				t.Errorf("%v: another connection was acquired: %v", cause, got)
+			}
+		})
+	}
 }
