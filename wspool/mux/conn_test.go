@@ -228,6 +228,9 @@ func TestLoadOf_Avoided(t *testing.T) {
 				t.Errorf("avoiding %q: a load of %d, want %d", avoid, got, want)
 			}
 		}
+		if full := int64(maxSlots); loadOf(n, n.server) <= full {
+			t.Errorf("a load of %d, less than that of a connection with %d calls", loadOf(n, n.server), full)
+		}
 	})
 }
 

@@ -393,6 +393,51 @@ func TestSession(t *testing.T) {
 	})
 }
 
+// A call of a session that waits for its connection to have room uses another one if that ends.
+func TestSession_ConnectionEndsWhileCallsWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := listenMem(t, func(p *peer) {
+			for {
+				kind, id, text, ok := p.read()
+				if !ok || text == "cut" {
+					time.Sleep(time.Second)
+					return
+				}
+				if kind == 'C' {
+					p.send("R%s %s", id, text)
+				}
+			}
+		})
+		s.cfg.Redial = func(error, int) time.Duration { return 0 }
+		c, _ := newClient(t, s, mux.Config{Codec: plain{}, MaxInFlight: 1})
+		call := func(what string) error {
+			m, err := c.Call(t.Context(), mux.Request{Body: what, Session: "s"})
+			if err == nil && text(m) != what {
+				t.Errorf("%q: %q", what, m.Data)
+			}
+			return err
+		}
+		if err := call("bind"); err != nil {
+			t.Fatal(err)
+		}
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if err := call("cut"); !errors.Is(err, mux.ErrMayHaveRun) {
+				t.Errorf("the call that was cut: %v", err)
+			}
+		})
+		synctest.Wait()
+		for i := range 3 {
+			wg.Go(func() {
+				if err := call(fmt.Sprint(i)); err != nil {
+					t.Errorf("a call that waited: %v", err)
+				}
+			})
+		}
+		wg.Wait()
+	})
+}
+
 // A bounded attempt to grow that fails when the last connection is gone fails no caller: another
 // attempt begins, which waits for as long as the callers do.
 func TestGrowthFailsWhenTheLastConnectionIsGone(t *testing.T) {
