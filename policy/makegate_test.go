@@ -411,7 +411,7 @@ func TestMakeGate_Config(t *testing.T) {
 		{name: "defaults", cfg: policy.MakeGateConfig{Concurrent: 1}},
 		{name: "long initial", cfg: policy.MakeGateConfig{Concurrent: 1, InitialBackoff: time.Hour}},
 		{name: "short max", cfg: policy.MakeGateConfig{Concurrent: 1, MaxBackoff: time.Millisecond}},
-		{name: "extremes", cfg: policy.MakeGateConfig{Concurrent: 1, InitialBackoff: 10 * 365 * 24 * time.Hour, Multiplier: 1e300, Jitter: 1}},
+		{name: "extremes", cfg: policy.MakeGateConfig{Concurrent: 1, InitialBackoff: 10 * 365 * 24 * time.Hour, MaxBackoff: 10 * 365 * 24 * time.Hour, Multiplier: 1e300, Jitter: 1}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			g, err := policy.NewMakeGate(c.cfg)

@@ -264,17 +264,34 @@ func TestPaceKeepsWhatItWaitedFor(t *testing.T) {
 	})
 }
 
-// A request whose context ends at the instant at which its tokens come is admitted: they are its own.
-func TestPaceContextEndsWithTheWait(t *testing.T) {
-	for range 30 { // which of the two wakes it is random
-		synctest.Test(t, func(t *testing.T) {
-			b := &bucket{size: 1, every: time.Second}
-			p := policy.Pace(b)
-			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-			defer cancel()
-			if _, err := p.Admit(ctx, resource.Request{}); err != nil {
-				t.Errorf("after %v: %v", time.Second, err)
-			}
-		})
+// early is a limiter that has the tokens of a reservation before their time.
+type early struct {
+	slow
+	had *atomic.Bool
+}
+
+func (l early) ReserveN(time.Time, int) early { return l }
+
+func (l early) Delay() time.Duration {
+	if l.had.Load() {
+		return 0
 	}
+	return time.Second
+}
+
+// A request whose tokens are there when its context ends is admitted: they are its own.
+func TestPaceContextEndsWithTokens(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var had atomic.Bool
+		var canceled atomic.Int64
+		p := policy.Pace(early{slow{&canceled}, &had})
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(time.Millisecond, func() {
+			had.Store(true)
+			cancel()
+		})
+		if _, err := p.Admit(ctx, resource.Request{}); err != nil || canceled.Load() != 0 {
+			t.Errorf("%v; %d reservations were canceled", err, canceled.Load())
+		}
+	})
 }
