@@ -378,8 +378,8 @@ func (e ending) Append(dst []byte, id uint64, body any) (int, []byte, error) {
 	return e.lines.Append(dst, id, body)
 }
 
-// A call whose connection ends, or whose context does, before it is in the outbox, is not sent, and fails:
-// in the first case so that another connection can take it.
+// A call is not sent if its connection or its context ends before it is in the outbox. In the first case
+// another connection can take it.
 func TestDo_EndsBeforeItIsPosted(t *testing.T) {
 	for _, canceled := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
@@ -409,7 +409,7 @@ func TestDo_EndsBeforeItIsPosted(t *testing.T) {
 	}
 }
 
-// A call whose reply was there first is not given up.
+// giveUp changes nothing if the reply was there first.
 func TestGiveUp_AfterTheReply(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, read := deafClient(t, Config{Codec: lines{}})
