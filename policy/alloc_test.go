@@ -76,6 +76,26 @@ func (*throttlerOf0) RecordSuccess()                {}
 func (*throttlerOf0) RecordError(error)             {}
 func (*throttlerOf0) RecordFailure()                {}
 
+// All does not allocate either if its members return another Done each time.
+func TestAllocsOfVariedDones(t *testing.T) {
+	var dones [4]resource.Done
+	calls := make([]int, len(dones))
+	for i := range dones {
+		dones[i] = func(resource.Outcome) { calls[i]++ }
+	}
+	next := 0
+	varied := policy.AdmissionFunc(func(context.Context, resource.Request) (resource.Done, error) {
+		next++
+		return dones[next%len(dones)], nil
+	})
+	wantNoAllocs(t, policy.All(varied, varied, policy.Limit(9)), resource.Request{})
+	for i, n := range calls {
+		if want := next / len(dones); n < want || n > want+1 {
+			t.Errorf("Done %d was called %d times, want %d or one more", i, n, want)
+		}
+	}
+}
+
 // A saturated WithinDeadline reads the clock and still does not allocate; neither does the
 // refusal of a limit, which is frequent under overload.
 func TestAllocsOverloaded(t *testing.T) {

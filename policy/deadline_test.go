@@ -2,6 +2,7 @@ package policy_test
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"sync"
 	"testing"
@@ -383,4 +384,34 @@ func TestWithinDeadlineConcurrent(t *testing.T) {
 	}
 	wg.Wait()
 	wantInFlight(t, p, 0)
+}
+
+// What was measured before a resize counts as two measurements after it, scaled.
+func TestWithinDeadline_ResizeForgets(t *testing.T) {
+	for name, resize := range map[string]func(p *policy.DeadlineLimiter){
+		"Resize":     func(p *policy.DeadlineLimiter) { p.Resize(2) },
+		"FollowSize": func(p *policy.DeadlineLimiter) { p.FollowSize(1, 2) },
+	} {
+		for _, measured := range []int{1, 2, 30} {
+			t.Run(fmt.Sprint(name, " after ", measured), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					p := policy.WithinDeadline(1)
+					dones := busy(t, p, 2)
+					for range measured {
+						time.Sleep(time.Second)
+						dones[0](ok)
+						dones = append(dones[1:], admit(t, p, resource.Request{}))
+					}
+					wantWait(t, p, 2*time.Second)
+					resize(p)
+					wantWait(t, p, 500*time.Millisecond)
+					time.Sleep(2 * time.Second)
+					dones[0](ok)
+					admit(t, p, resource.Request{})
+					weight := min(measured, 2)
+					wantWait(t, p, (time.Duration(weight)*500*time.Millisecond+2*time.Second)/time.Duration(weight+1))
+				})
+			})
+		}
+	}
 }

@@ -120,6 +120,46 @@ func TestEvictions_Horizon(t *testing.T) {
 	}
 }
 
+// What one member of AllOf keeps, all keep: it says what the one says that has the most age.
+func TestAllOf_Horizon(t *testing.T) {
+	age, idle, leases := policy.MaxAge(time.Hour, 0), policy.MaxIdle(time.Minute), policy.MaxLeases(10, 0)
+	opaque := policy.EvictionFunc(func(resource.Info) error { return nil })
+	horizon := func(e resource.Eviction) resource.Horizon { return e.(resource.Predictable).Horizon(resource.Info{}) }
+	for name, c := range map[string]struct{ of, as resource.Eviction }{
+		"one":         {policy.AllOf(age), age},
+		"older first": {policy.AllOf(policy.MaxAge(2*time.Hour, 0), age), policy.MaxAge(2*time.Hour, 0)},
+		"older last":  {policy.AllOf(age, policy.MaxAge(2*time.Hour, 0)), policy.MaxAge(2*time.Hour, 0)},
+		"idle":        {policy.AllOf(age, idle), idle},
+		"leases":      {policy.AllOf(leases, age), leases},
+		"opaque":      {policy.AllOf(opaque, age), age},
+	} {
+		if got, want := horizon(c.of), horizon(c.as); got != want {
+			t.Errorf("%s: %+v, want %+v", name, got, want)
+		}
+	}
+	if got := horizon(policy.AllOf(opaque)); got != (resource.Horizon{}) {
+		t.Errorf("of one that says nothing in advance: %+v", got)
+	}
+}
+
+// A resource is kept until the very end of its Horizon, where floats are coarser than integers too.
+func TestMaxAge_HorizonIsExact(t *testing.T) {
+	for _, limit := range []time.Duration{1, 3, time.Hour, 1<<53 - 1, 1 << 53, 1<<53 + 1, 1<<53 + 2, 1<<53 + 4, 1<<53 + 6, 1<<60 + 1<<8, math.MaxInt64} {
+		for _, jitter := range []float64{0, 0.25, 1} {
+			e := policy.MaxAge(limit, jitter)
+			for _, draw := range []float64{0, 0.3, 0.5, 0.9} {
+				i := resource.Info{Jitter: draw}
+				age := e.(resource.Predictable).Horizon(i).Age
+				for off := range time.Duration(3) {
+					if i.Age = age - 1 - off; i.Age >= 0 && e.Evict(i) != nil {
+						t.Errorf("MaxAge(%d, %v): with a draw of %v it is kept for %d, and evicted at %d", limit, jitter, draw, age, i.Age)
+					}
+				}
+			}
+		}
+	}
+}
+
 // The argument slice may be modified afterwards.
 func TestEvictions_OwnTheirList(t *testing.T) {
 	for _, make := range []func(...resource.Eviction) resource.Eviction{policy.AnyOf, policy.AllOf} {

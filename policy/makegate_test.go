@@ -231,6 +231,30 @@ func TestMakeGate_Jitter(t *testing.T) {
 	})
 }
 
+// Without a Jitter the delays are spread by DefaultJitter, and with a Jitter of 1 between none and twice the delay.
+func TestMakeGate_JitterOrDefault(t *testing.T) {
+	for jitter, want := range map[float64]float64{0: policy.DefaultJitter, 1: 1} {
+		synctest.Test(t, func(t *testing.T) {
+			var least, most time.Duration
+			for range 200 {
+				g := newGate(t, policy.MakeGateConfig{Concurrent: 1, InitialBackoff: time.Second, Jitter: jitter})
+				end(wentWrong, g.begin(1)...)
+				var r *resource.Rejection
+				if _, err := g.Admit(context.Background(), resource.Request{}); !errors.As(err, &r) {
+					t.Fatal(err)
+				}
+				if least == 0 || r.RetryAfter < least {
+					least = r.RetryAfter
+				}
+				most = max(most, r.RetryAfter)
+			}
+			if spread := (most - least).Seconds() / 2; spread > want+1e-6 || spread < 0.9*want { // by chance once in 10^7
+				t.Errorf("a jitter of %v: 200 delays of a second lie between %v and %v, want ± %v", jitter, least, most, want)
+			}
+		})
+	}
+}
+
 // A backoff that is not set follows from the other one, or is the default.
 func TestMakeGate_DefaultBackoff(t *testing.T) {
 	const tiny = 1e-9 // no jitter
@@ -387,7 +411,7 @@ func TestMakeGate_Config(t *testing.T) {
 		{name: "defaults", cfg: policy.MakeGateConfig{Concurrent: 1}},
 		{name: "long initial", cfg: policy.MakeGateConfig{Concurrent: 1, InitialBackoff: time.Hour}},
 		{name: "short max", cfg: policy.MakeGateConfig{Concurrent: 1, MaxBackoff: time.Millisecond}},
-		{name: "extremes", cfg: policy.MakeGateConfig{Concurrent: 1, InitialBackoff: 10 * 365 * 24 * time.Hour, Multiplier: 1e300, Jitter: 1}},
+		{name: "extremes", cfg: policy.MakeGateConfig{Concurrent: 1, InitialBackoff: 10 * 365 * 24 * time.Hour, MaxBackoff: 10 * 365 * 24 * time.Hour, Multiplier: 1e300, Jitter: 1}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			g, err := policy.NewMakeGate(c.cfg)

@@ -288,6 +288,38 @@ func (s *queueScript) bySince() []*resource.Waiter {
 	return sorted
 }
 
+// A position in time beyond the range of a Duration is the end of the range.
+func TestPriority_Clamped(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		step  time.Duration
+		order []resource.Waiter // as they are served; the last is the first to arrive
+	}{
+		{"before the begin", math.MaxInt64, []resource.Waiter{
+			{Since: -2, Request: resource.Request{Priority: 1}}, {Since: math.MinInt64 + 1}, {Since: 0},
+		}},
+		{"at the begin", math.MaxInt64, []resource.Waiter{
+			{Since: -1, Request: resource.Request{Priority: 1}}, {Since: math.MinInt64 + 1}, {Since: 0},
+		}},
+		{"behind the end", math.MaxInt64, []resource.Waiter{
+			{Since: 0}, {Since: math.MaxInt64 - 1}, {Since: 2, Request: resource.Request{Priority: -1}},
+		}},
+		{"far beyond both", math.MaxInt64, []resource.Waiter{
+			{Since: 9, Request: resource.Request{Priority: 3}}, {Since: 0}, {Since: 5, Request: resource.Request{Priority: -3}},
+		}},
+	} {
+		q := policy.Priority(c.step)
+		for i := len(c.order) - 1; i >= 0; i-- {
+			q.Push(&c.order[i], 0)
+		}
+		for i := range c.order {
+			if w, err := q.Pop(0); w != &c.order[i] || err != nil {
+				t.Errorf("%s: number %d is %+v, %v; want %+v", c.name, i, w, err, c.order[i])
+			}
+		}
+	}
+}
+
 func FuzzPriority(f *testing.F) {
 	f.Add(int64(time.Second), []byte{0, 0, 1, 0, 40, 1, 0, 200, 1, 3, 9, 5, 4, 1, 0, 5, 0, 0, 0, 127, 1, 0, 128, 1, 5, 0, 9, 5, 0, 0})
 	f.Add(int64(math.MaxInt64), []byte{0, 127, 9, 0, 126, 9, 0, 128, 9, 0, 129, 9, 0, 0, 9, 0, 20, 9, 0, 40, 9, 4, 3, 1, 4, 3, 1, 5, 0, 0})

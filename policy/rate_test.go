@@ -231,3 +231,67 @@ func TestPaceLine(t *testing.T) {
 		}
 	})
 }
+
+// slow is a limiter whose clock is behind: when the time of a reservation has come it still has a delay.
+type slow struct{ canceled *atomic.Int64 }
+
+func (slow) AllowN(time.Time, int) bool { return false }
+
+func (l slow) ReserveN(time.Time, int) slow { return l }
+
+func (slow) OK() bool { return true }
+
+func (slow) Delay() time.Duration { return time.Second }
+
+func (l slow) Cancel() { l.canceled.Add(1) }
+
+// A request that has waited for its tokens keeps their reservation, whatever the limiter's clock says by then;
+// one that is given up does not.
+func TestPaceKeepsWhatItWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var canceled atomic.Int64
+		p := policy.Pace(slow{&canceled})
+		begun := time.Now()
+		admit(t, p, resource.Request{})
+		if n := canceled.Load(); n != 0 || time.Since(begun) != time.Second {
+			t.Errorf("after %v, and %d reservations were canceled", time.Since(begun), n)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(time.Millisecond, cancel)
+		if _, err := p.Admit(ctx, resource.Request{}); !errors.Is(err, context.Canceled) || canceled.Load() != 1 {
+			t.Errorf("given up: %v, and %d reservations were canceled, want 1", err, canceled.Load())
+		}
+	})
+}
+
+// early is a limiter that has the tokens of a reservation before their time.
+type early struct {
+	slow
+	had *atomic.Bool
+}
+
+func (l early) ReserveN(time.Time, int) early { return l }
+
+func (l early) Delay() time.Duration {
+	if l.had.Load() {
+		return 0
+	}
+	return time.Second
+}
+
+// A request whose tokens are there when its context ends is admitted: they are its own.
+func TestPaceContextEndsWithTokens(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var had atomic.Bool
+		var canceled atomic.Int64
+		p := policy.Pace(early{slow{&canceled}, &had})
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(time.Millisecond, func() {
+			had.Store(true)
+			cancel()
+		})
+		if _, err := p.Admit(ctx, resource.Request{}); err != nil || canceled.Load() != 0 {
+			t.Errorf("%v; %d reservations were canceled", err, canceled.Load())
+		}
+	})
+}

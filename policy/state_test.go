@@ -124,6 +124,11 @@ type gaugedThrottler struct{ throttler }
 
 func (*gaugedThrottler) RejectionRate() float64 { return 0.123 }
 
+// closedThrottler refuses everything.
+type closedThrottler struct{ throttler }
+
+func (*closedThrottler) RejectionRate() float64 { return 1 }
+
 type gaugedAdaptive struct{ adaptiveLimit }
 
 func (*gaugedAdaptive) Limit() int    { return 9 }
@@ -133,6 +138,7 @@ func (*gaugedAdaptive) Queued() int   { return 2 }
 func TestState_Adaptive(t *testing.T) {
 	wantState(t, policy.Throttle(&throttler{}), "")
 	wantState(t, policy.Throttle(&gaugedThrottler{}), "refusing 12%")
+	wantState(t, policy.Throttle(&closedThrottler{}), "refusing 100%")
 	wantState(t, policy.Adaptive(&adaptiveLimit{}), "")
 	wantState(t, policy.Adaptive(&gaugedAdaptive{}), "4 of 9 in use, 2 waiting")
 }
@@ -281,6 +287,8 @@ func TestState_Health(t *testing.T) {
 func TestState_Evictions(t *testing.T) {
 	for want, e := range map[string]resource.Eviction{
 		"age 58m0s, up to 10% less":                      policy.MaxAge(58*time.Minute, 0.1),
+		"99 leases, up to 100% less":                     policy.MaxLeases(99, 1),
+		"idle 30µs":                                      policy.MaxIdle(30 * time.Microsecond),
 		"1000 leases":                                    policy.MaxLeases(1000, 0),
 		"idle 5m0s, or 3 leases, up to 50% less":         policy.AnyOf(policy.MaxIdle(5*time.Minute), policy.MaxLeases(3, 0.5)),
 		"idle 1m0s while more than 2 idle, and age 1.5s": policy.AllOf(policy.SoftIdle(time.Minute, 2), policy.MaxAge(1500*time.Millisecond, 0)),

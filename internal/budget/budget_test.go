@@ -881,3 +881,46 @@ func TestScarcityLastsAfterClaim(t *testing.T) {
 		})
 	}
 }
+
+// Callers that arrived at one instant do not overtake each other: a member keeps its resource for its own.
+func TestNothingIsOwedToEquallyOldCallers(t *testing.T) {
+	inWorld(t, 1, func(w *world) {
+		a, b := w.join("a"), w.join("b")
+		a.lend(1)
+		w.sleep(time.Second)
+		a.call(1)
+		b.call(1)
+		a.release(1)
+		a.want(0, 1, 0, 0, 0)
+		if len(w.gave) != 0 {
+			t.Errorf("%v gave way", names(w.gave))
+		}
+		a.discard()
+		a.bury(1)
+		b.want(1, 0, 0, 0, 0)
+	})
+}
+
+// To report that nothing begins to die changes nothing: a resource that has hung for long is still not had.
+func TestDyingOfNothing(t *testing.T) {
+	inWorld(t, 3, func(w *world) {
+		hung, a := w.join("hung"), w.join("a")
+		hung.lend(1)
+		a.lend(2)
+		hung.discard()
+		for range 5 {
+			w.sleep(400 * time.Millisecond)
+			hung.share.Dying(0)
+			w.check()
+		}
+		hung.call(1)
+		w.sleep(time.Millisecond)
+		a.call(5)
+		a.release(1)
+		w.check()
+		a.want(0, 1, 0, 1, 5)
+		a.bury(1)
+		hung.want(1, 0, 0, 1, 0)
+		hung.bury(1)
+	})
+}

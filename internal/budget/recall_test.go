@@ -149,3 +149,18 @@ func TestI12_RecallLooksAtFew(t *testing.T) {
 		}
 	})
 }
+
+// A claim that is made again with the same numbers asks no member again.
+func TestRecallOnceForTheSameClaim(t *testing.T) {
+	inWorld(t, 2, func(w *world) {
+		rich, poor := w.joinRecallable("rich"), w.joinRecallable("poor")
+		rich.lend(2)
+		poor.call(1)
+		wantRecalls(t, "one is missing", []*fake{rich, poor}, 1, 0)
+		for range 3 {
+			poor.share.Claim(1, false)
+			w.settle()
+		}
+		wantRecalls(t, "the same is missing", []*fake{rich, poor}, 0, 0)
+	})
+}

@@ -250,3 +250,44 @@ func isBlockedIn(name string) bool {
 	}
 	return false
 }
+
+// Offers of idle resources while a slot is claimed do not bring the end of scarcity nearer: it lasts
+// until as many offers as there are members have found no claim.
+func TestOffersWhileClaimed(t *testing.T) {
+	b := budget.New(2, func() time.Duration { return 0 })
+	nothing := idleMember{giveWay: func() budget.Answer { return budget.Nothing }}
+	a, other, wants := b.Join(nothing), b.Join(nothing), b.Join(nothing)
+	a.Take(1, 0, false)
+	other.Take(1, 0, false)
+	wants.Claim(1, false)
+	b.Settle()
+	for range 5 {
+		a.Offer()
+		b.Settle()
+	}
+	wants.Claim(0, false)
+	if b.Settle(); !b.Scarce() {
+		t.Error("scarcity has ended although nothing was offered since the claim")
+	}
+	a.Offer()
+	if b.Settle(); !b.Scarce() {
+		t.Error("one offer ends scarcity, and there are two members")
+	}
+	other.Offer()
+	if b.Settle(); b.Scarce() {
+		t.Error("two offers of two members do not end scarcity")
+	}
+}
+
+// Slots are short if more are claimed than are free.
+func TestShort(t *testing.T) {
+	b := budget.New(3, func() time.Duration { return 0 })
+	b.Join(idleMember{}).Take(1, 0, false)
+	wants := b.Join(idleMember{})
+	for claim, short := range []bool{false, false, false, true} {
+		if wants.Claim(claim, false); b.Short() != short {
+			t.Errorf("two slots are free, %d are claimed, and Short is %v", claim, b.Short())
+		}
+	}
+	wants.Claim(0, false)
+}

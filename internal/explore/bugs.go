@@ -129,6 +129,19 @@ var Bugs = []Bug{
 		return
 	}`}},
 
+	{"WithinDeadline counts below its limit without compare-and-swap", "deadline-permit", Edit{"policy/deadline.go", `			if l.inFlight.CompareAndSwap(n, n+1) {
+				return l.done, nil
+			}
+			continue`, `			l.inFlight.Store(n + 1)
+			return l.done, nil`}},
+	{"WithinDeadline counts at its limit without compare-and-swap", "deadline-permit", Edit{"policy/deadline.go", `				return nil, reject("deadline", wait, ErrTooLate)
+			}
+		}
+		if l.inFlight.CompareAndSwap(n, n+1) {`, `				return nil, reject("deadline", wait, ErrTooLate)
+			}
+		}
+		if l.inFlight.Store(n + 1); true {`}},
+
 	// resource: a caller in several lines.
 	{"a waiter that is dropped is not marked", "any-twice", Edit{"resource/dispatch.go", `		w.passedOver = true
 		p.departLocked(w, now)
@@ -178,6 +191,8 @@ var Bugs = []Bug{
 	}`, `	if false {
 		b.pending.Store(true)
 	}`}},
+	{"a goroutine that continues a Settle does not look again", "budget-continue", Edit{"internal/budget/settle.go", `	b.arbiter.Unlock()
+	b.Settle()`, `	b.arbiter.Unlock()`}},
 	{"a claim does not have the budget settle", "keyed-give-way", Edit{"internal/budget/share.go", `	b.updateLocked(s)
 	b.pending.Store(true)
 }

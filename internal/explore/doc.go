@@ -70,6 +70,8 @@
 //	permit-wait              3     22080  a release with a permit of policy.Limit against two callers, of which one may be refused
 //	quota-discard            3     75036  a Discard against a caller that waits, with a Quota that is used up
 //	quota-hijack             3      9002  a Hijack against a caller that waits, with a Quota that is used up
+//	deadline-permit          3      4287  policy.WithinDeadline(2): three callers begin and end
+//	budget-continue          3      5071  budget: a claim against the goroutine that continues a Settle with much to do
 //	queue                    1     22408  a release against two callers that wait in a Queue
 //	queue-cancel             3    117197  a release against the end of the context of a caller in a Queue
 //	on-release               3      2095  a release with OnRelease against two callers
@@ -90,7 +92,7 @@
 //	mux-cancel               2     43694  mux: a call that is canceled against a call that writes the batch, on one connection
 //	mux-late                 1      2372  mux: a call that is canceled against its reply and another call, on one connection
 //
-// These are 2 374 602 schedules, and none violates an invariant. go test alone explores fewer: each scene says
+// These are 2 383 960 schedules, and none violates an invariant. go test alone explores fewer: each scene says
 // with how many preemptions.
 //
 // # Planted bugs

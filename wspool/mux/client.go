@@ -746,14 +746,6 @@ func (c *Client) Close(ctx context.Context) error {
 		}
 		n.drain(ErrClosed)
 	}
-	if first {
-		c.mu.Lock()
-		idle := len(c.all) == 0
-		c.mu.Unlock()
-		if idle {
-			c.cancel(ErrClosed)
-		}
-	}
 	var err error
 	select {
 	case <-c.gone:

@@ -307,3 +307,24 @@ func TestInbox_Asks(t *testing.T) {
 	}
 	offer("g", false, true, true)
 }
+
+// What was dropped or read is not referenced by the buffer, in which it may have waited beside much else.
+func TestStreamBuffer_KeepsNothing(t *testing.T) {
+	b := streamBuffer{max: 9, most: 1 << 20}
+	for range 4 {
+		b.put(Item{Message: Message{Data: []byte("x")}}, DropOldest, []byte("key"))
+	}
+	all := b.all
+	b.dropOldest()
+	if _, ok := b.next(); !ok { // the gap
+		t.Error("no gap")
+	}
+	if i, ok := b.next(); !ok || i.Data == nil {
+		t.Errorf("%+v", i)
+	}
+	for i, e := range all {
+		if gone := i < 2; (e.Data == nil) != gone || (e.key == nil) != gone {
+			t.Errorf("message %d: %q, %q; gone: %v", i, e.Data, e.key, gone)
+		}
+	}
+}

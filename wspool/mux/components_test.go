@@ -183,6 +183,9 @@ func TestOutbox(t *testing.T) {
 			if len(batch) == 0 && len(got) != len(want) {
 				t.Fatal("an empty batch")
 			}
+			if rest := o.head; len(rest) > 0 && size+len(rest[0].data) <= 100 {
+				t.Fatalf("a batch of %d messages and %d bytes, and the next one of %d fits", len(batch), size, len(rest[0].data))
+			}
 			o.sent()
 			size = 0
 			for _, m := range want[len(got):] {

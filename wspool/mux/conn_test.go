@@ -53,7 +53,7 @@ func deafClient(t *testing.T, cfg Config) (c *Client, read chan struct{}) {
 	})}
 	served := make(chan struct{})
 	go func() { defer close(served); h.Serve(l) }()
-	p, err := wspool.New(wspool.Config{URL: "ws://mem/", NetDial: l.Dial, MaxSize: 1, KeepAlive: -1})
+	p, err := wspool.New(wspool.Config{URL: "ws://mem/", NetDial: l.Dial, MaxSize: 4, KeepAlive: -1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -248,6 +248,9 @@ func TestLoadOf_Avoided(t *testing.T) {
 				t.Errorf("avoiding %q: a load of %d, want %d", avoid, got, want)
 			}
 		}
+		if full := int64(maxSlots); loadOf(n, n.server) <= full {
+			t.Errorf("a load of %d, less than that of a connection with %d calls", loadOf(n, n.server), full)
+		}
 	})
 }
 
@@ -352,6 +355,253 @@ func TestStreamLostAfterClose(t *testing.T) {
 			if i.Gap == nil {
 				t.Errorf("%+v", i)
 			}
+		}
+	})
+}
+
+// A goroutine that has read for all ends that once. To have another one read is then up to its caller: that
+// one may have begun to read already.
+func TestLead_EndsOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, read := deafClient(t, Config{Codec: lines{}})
+		close(read)
+		n, err := c.choose(t.Context(), &Request{}, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer n.unreserve()
+		var own, other waiter
+		own.init()
+		other.init()
+		n.mu.Lock()
+		n.leading = true
+		n.waiters.add(&other)
+		n.mu.Unlock()
+		n.lead(over, &own)
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		if n.leading || len(other.wake) > 0 {
+			t.Errorf("still reading: %v; another waiter was woken: %v", n.leading, len(other.wake) > 0)
+		}
+		n.waiters.remove(&other)
+	})
+}
+
+// ending is a codec that calls a function before it encodes a call.
+type ending struct {
+	lines
+	before *func()
+}
+
+func (e ending) Append(dst []byte, id uint64, body any) (int, []byte, error) {
+	(*e.before)()
+	return e.lines.Append(dst, id, body)
+}
+
+// A call is not sent if its connection or its context ends before it is in the outbox. In the first case
+// another connection can take it.
+func TestDo_EndsBeforeItIsPosted(t *testing.T) {
+	for _, canceled := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			before := func() {}
+			c, read := deafClient(t, Config{Codec: ending{before: &before}})
+			close(read)
+			r := Request{Body: "x"}
+			n, err := c.choose(t.Context(), &r, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			want := errElsewhere
+			before = func() { n.fail(errors.New("cut")) }
+			if canceled {
+				before, want = cancel, context.Canceled
+			}
+			k := c.getCall(&r)
+			if m, err := n.do(ctx, k, &r); !errors.Is(err, want) || k.fate != ErrNotSent || k.flown || m.Data != nil {
+				t.Errorf("canceled %v: %q, %v; fate %v, flown %v", canceled, m.Data, err, k.fate, k.flown)
+			}
+			if n.slots.live != 0 || n.load.Load() != 0 {
+				t.Errorf("canceled %v: %d are in flight, with a load of %d", canceled, n.slots.live, n.load.Load())
+			}
+		})
+	}
+}
+
+// giveUp changes nothing if the reply was there first.
+func TestGiveUp_AfterTheReply(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, read := deafClient(t, Config{Codec: lines{}})
+		close(read)
+		r := Request{Body: "x"}
+		n, err := c.choose(t.Context(), &r, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		k := c.getCall(&r)
+		id, ok := n.takeSlot(k)
+		if !ok || !n.post(t.Context(), parcel{kind: websocket.TextMessage, id: id}, []byte("x")) {
+			t.Fatal("not sent")
+		}
+		synctest.Wait()
+		n.deliver(Frame{Kind: Reply, ID: id}, Message{Data: []byte("re")})
+		next := c.getCall(&r) // may have the slot now
+		if !n.reserve() {
+			t.Fatal("no room")
+		}
+		nextID, ok := n.takeSlot(next)
+		if !ok {
+			t.Fatal("no slot")
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		n.giveUp(ctx, id, k)
+		if k.err != nil || string(k.reply.Data) != "re" || n.slots.orphans != 0 || n.slots.live != 1 || n.stats.orphaned != 0 {
+			t.Errorf("%q, %v; %d orphans, %d in flight, %d were orphans", k.reply.Data, k.err, n.slots.orphans, n.slots.live, n.stats.orphaned)
+		}
+		n.giveSlotBack(nextID, next)
+	})
+}
+
+// Of the calls of a connection that ends those that wait in the outbox were not sent, and neither were
+// those that the network has not taken whole; of messages without an id likewise.
+func TestFail_Fates(t *testing.T) {
+	for _, flown := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			c, read := deafClient(t, Config{Codec: lines{}})
+			defer close(read)
+			r := Request{Body: "x"}
+			n, err := c.choose(t.Context(), &r, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			long := []byte(strings.Repeat("long ", 1000)) // the network does not hold it
+			if !flown {
+				n.post(t.Context(), parcel{kind: websocket.TextMessage}, long)
+			}
+			k, message := c.getCall(&r), c.getCall(&r)
+			id, ok := n.takeSlot(k)
+			n.mu.Lock()
+			writing := n.writing
+			n.writing = true // so that both are in one batch
+			n.mu.Unlock()
+			if !ok || writing == flown || !n.post(t.Context(), parcel{kind: websocket.TextMessage, id: id}, long) ||
+				!n.post(t.Context(), parcel{kind: websocket.TextMessage, call: message}, long) {
+				t.Fatal("not added")
+			}
+			if flown {
+				n.flush(1)
+			}
+			cut := errors.New("cut")
+			n.fail(cut)
+			synctest.Wait() // the write ends, and says what it has written
+			for what, k := range map[string]*call{"call": k, "message": message} {
+				if !k.ready.Load() || k.err != cut || k.fate != ErrNotSent {
+					t.Errorf("flown %v: a %s: ready %v, %v, %v; want %v", flown, what, k.ready.Load(), k.err, k.fate, ErrNotSent)
+				}
+			}
+		})
+	}
+}
+
+// Of the messages without an id of a batch whose write has failed only those may have arrived that were
+// written whole.
+func TestBatchEnded_Messages(t *testing.T) {
+	for whole := range 3 {
+		synctest.Test(t, func(t *testing.T) {
+			c, read := deafClient(t, Config{Codec: lines{}})
+			defer close(read)
+			n, err := c.choose(t.Context(), &Request{}, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			n.mu.Lock()
+			n.writing = true // so that both are in one batch
+			n.mu.Unlock()
+			var all [2]*call
+			for i := range all {
+				all[i] = c.getCall(&Request{})
+				if !n.post(t.Context(), parcel{kind: websocket.TextMessage, call: all[i]}, []byte(strings.Repeat("long ", 1000))) {
+					t.Fatal("not added")
+				}
+			}
+			n.flush(1)
+			cut := errors.New("cut")
+			n.batchEnded(whole, cut)
+			for i, k := range all {
+				want := ErrNotSent
+				if i < whole {
+					want = ErrMayHaveRun
+				}
+				if !k.ready.Load() || k.err != cut || k.fate != want {
+					t.Errorf("%d whole: message %d: ready %v, %v, %v; want %v", whole, i, k.ready.Load(), k.err, k.fate, want)
+				}
+			}
+			n.unreserve()
+		})
+	}
+}
+
+// A stream keeps the error with which it has ended first, except that Close is final.
+func TestStream_FinishedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, read := deafClient(t, Config{Codec: lines{}})
+		close(read)
+		s := newStream(c, StreamConfig{})
+		for _, step := range []struct{ err, want error }{
+			{ErrOverflow, ErrOverflow}, {ErrClosed, ErrOverflow}, {ErrStreamClosed, ErrStreamClosed}, {ErrClosed, ErrStreamClosed},
+		} {
+			s.finish(step.err, false)
+			if _, err := s.Next(t.Context()); err != step.want {
+				t.Errorf("after %v Next fails with %v, want %v", step.err, err, step.want)
+			}
+		}
+	})
+}
+
+// A reply to a call that was not sent yet is none.
+func TestDeliver_BeforeItIsSent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, read := deafClient(t, Config{Codec: lines{}})
+		close(read)
+		r := Request{Body: "x"}
+		n, err := c.choose(t.Context(), &r, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		k := c.getCall(&r)
+		id, ok := n.takeSlot(k)
+		if !ok {
+			t.Fatal("no slot")
+		}
+		for _, kind := range []Kind{Reply, Part, End} {
+			n.deliver(Frame{Kind: kind, ID: id}, Message{Data: []byte("re")})
+		}
+		if k.ready.Load() || k.reply.Data != nil || n.slots.live != 1 || n.stats.unknown != 3 {
+			t.Errorf("ready %v, %q; %d in flight, %d unknown", k.ready.Load(), k.reply.Data, n.slots.live, n.stats.unknown)
+		}
+		n.giveSlotBack(id, k)
+	})
+}
+
+// A message for a stream that has ended is late, and no message that found the buffer full.
+func TestToStream_Late(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, read := deafClient(t, Config{Codec: lines{}})
+		close(read)
+		n, err := c.choose(t.Context(), &Request{}, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer n.unreserve()
+		s := newStream(c, StreamConfig{})
+		s.conn = n
+		s.err = ErrStreamClosed // as Close does before it takes the stream off the connection
+		n.toStream(s, Frame{Kind: Part}, Message{})
+		n.toStream(nil, Frame{Kind: Part}, Message{})
+		if n.stats.late != 2 || n.stats.streamDropped != 0 {
+			t.Errorf("%d are late, %d have found the buffer full", n.stats.late, n.stats.streamDropped)
 		}
 	})
 }

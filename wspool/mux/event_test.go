@@ -69,10 +69,23 @@ func TestEventsDropped(t *testing.T) {
 		})
 		free := make(chan struct{})
 		var n atomic.Int64
-		c, _ := newClient(t, s, mux.Config{Codec: plain{}, EventBuffer: 10, OnEvent: func(context.Context, mux.Message) error { n.Add(1); <-free; return nil }})
+		var traced atomic.Int64
+		dropped := func(e mux.DropEvent) {
+			traced.Add(1)
+			if e.Conn == 0 || e.Frame.Kind != mux.Event || e.Frame.Key != nil || e.Bytes != len("E x") || e.Reason != mux.DropOverflow || e.Err != nil {
+				t.Errorf("%+v", e)
+			}
+		}
+		c, _ := newClient(t, s, mux.Config{
+			Codec: plain{}, EventBuffer: 10, Trace: &mux.Trace{Dropped: dropped},
+			OnEvent: func(context.Context, mux.Message) error { n.Add(1); <-free; return nil },
+		})
 		ask(t, c, "x")
 		close(free)
 		time.Sleep(time.Second)
+		if d := c.Stats().EventsDropped; traced.Load() != d {
+			t.Errorf("%d dropped, %d traced", d, traced.Load())
+		}
 		if d := c.Stats().EventsDropped; n.Load()+d != 100 || d < 85 {
 			t.Errorf("%d dropped, %d received", d, n.Load())
 		}

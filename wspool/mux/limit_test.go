@@ -391,6 +391,11 @@ func TestBulk_OneAtATime(t *testing.T) {
 			t.Errorf("%d connections for 3 large messages", alone)
 		}
 		wg.Wait()
+		acquired := c.Stats().Acquired
+		ask(t, c, strings.Repeat("long", 5_000))
+		if n := c.Stats().Acquired; n != acquired {
+			t.Errorf("%d connections were acquired for a large message, and three had room for it", n-acquired)
+		}
 	})
 }
 
@@ -545,6 +550,51 @@ func TestSession_Bulk(t *testing.T) {
 		if len(seen) != 1 {
 			t.Errorf("messages by connection: %v", seen)
 		}
+	})
+}
+
+// A call of a session that waits for its connection to have room uses another one if that ends.
+func TestSession_ConnectionEndsWhileCallsWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := listenMem(t, func(p *peer) {
+			for {
+				kind, id, text, ok := p.read()
+				if !ok || text == "cut" {
+					time.Sleep(time.Second)
+					return
+				}
+				if kind == 'C' {
+					p.send("R%s %s", id, text)
+				}
+			}
+		})
+		s.cfg.Redial = func(error, int) time.Duration { return 0 }
+		c, _ := newClient(t, s, mux.Config{Codec: plain{}, MaxInFlight: 1})
+		call := func(what string) error {
+			m, err := c.Call(t.Context(), mux.Request{Body: what, Session: "s"})
+			if err == nil && text(m) != what {
+				t.Errorf("%q: %q", what, m.Data)
+			}
+			return err
+		}
+		if err := call("bind"); err != nil {
+			t.Fatal(err)
+		}
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if err := call("cut"); !errors.Is(err, mux.ErrMayHaveRun) {
+				t.Errorf("the call that was cut: %v", err)
+			}
+		})
+		synctest.Wait()
+		for i := range 3 {
+			wg.Go(func() {
+				if err := call(fmt.Sprint(i)); err != nil {
+					t.Errorf("a call that waited: %v", err)
+				}
+			})
+		}
+		wg.Wait()
 	})
 }
 

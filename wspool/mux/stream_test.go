@@ -191,10 +191,11 @@ func TestStreamClose(t *testing.T) {
 // A buffer that is full does what Overflow says; other streams and calls do not notice.
 func TestStreamOverflow(t *testing.T) {
 	for _, tc := range []struct {
-		how  mux.Overflow
-		want string
+		how     mux.Overflow
+		want    string
+		dropped int64
 	}{
-		{mux.Fail, "0 1 2 3 failed"}, {mux.DropOldest, "gap6 6 7 8 9 end"}, {mux.DropNewest, "0 1 2 3 gap6 end"}, {mux.Latest, "8 9 end"},
+		{mux.Fail, "0 1 2 3 failed", 1}, {mux.DropOldest, "gap6 6 7 8 9 end", 6}, {mux.DropNewest, "0 1 2 3 gap6 end", 6}, {mux.Latest, "8 9 end", 0},
 	} {
 		t.Run(fmt.Sprint(tc.how), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -231,6 +232,9 @@ func TestStreamOverflow(t *testing.T) {
 				}
 				if s := strings.Join(got, " "); s != tc.want {
 					t.Errorf("got %s, want %s", s, tc.want)
+				}
+				if n := c.Stats().StreamDropped; n != tc.dropped {
+					t.Errorf("%d messages are counted as dropped, want %d", n, tc.dropped)
 				}
 			})
 		})
@@ -870,6 +874,30 @@ func TestCloseEndsStreams(t *testing.T) {
 	})
 }
 
+// A loop over All closes the stream, however it ends.
+func TestStreamAll_Closes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, _ := newClient(t, listenMem(t, echo), muxConfig()) // the reply is the end
+		for _, stop := range []bool{false, true} {
+			st, err := c.Stream(t.Context(), mux.Request{Body: "x"}, mux.StreamConfig{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, err := range st.All(t.Context()) {
+				if err != nil {
+					t.Error(err)
+				}
+				if stop {
+					break
+				}
+			}
+			if _, err := st.Next(t.Context()); err != mux.ErrStreamClosed {
+				t.Errorf("stopped %v: then Next fails with %v", stop, err)
+			}
+		}
+	})
+}
+
 // Bad configurations are refused, every field by name.
 func TestBadConfig(t *testing.T) {
 	s := listen(t, echo)
@@ -883,8 +911,16 @@ func TestBadConfig(t *testing.T) {
 	if _, err := mux.New(nil, muxConfig()); err == nil {
 		t.Error("New without a pool")
 	}
-	if _, err := mux.New(p, mux.Config{Codec: bits(10)}); err == nil {
-		t.Error("New with 10 bits")
+	for n, ok := range map[bits]bool{-1: false, 19: false, 20: true, 64: true, 65: false} {
+		c, err := mux.New(p, mux.Config{Codec: n})
+		if (err == nil) != ok {
+			t.Errorf("New with %d bits: %v", n, err)
+		}
+		if err == nil {
+			if err := c.Close(t.Context()); err != nil {
+				t.Error(err)
+			}
+		}
 	}
 	for _, cfg := range []mux.StreamConfig{{Buffer: -1}, {Bytes: -1}, {Overflow: 9}, {Overflow: mux.Latest}} {
 		if _, err := c.Stream(t.Context(), mux.Request{Body: "x"}, cfg); err == nil {

@@ -83,4 +83,4 @@ func run(job Job, out *json.Encoder) error {
 }
 
 // scenes are all scenes.
-var scenes = slices.Concat(wordScenes, poolScenes, permitScenes, configScenes, keyedScenes, leaseScenes, muxScenes)
+var scenes = slices.Concat(wordScenes, poolScenes, permitScenes, budgetScenes, configScenes, keyedScenes, leaseScenes, muxScenes)

@@ -14,6 +14,7 @@ var permitScenes = []sched.Scene{
 	{Name: "permit-wait", Doc: "a release with a permit of policy.Limit against two callers, of which one may be refused", Bound: 2, Run: permitWait},
 	{Name: "quota-discard", Doc: "a Discard against a caller that waits, with a Quota that is used up", Bound: 1, Run: quotaDiscard},
 	{Name: "quota-hijack", Doc: "a Hijack against a caller that waits, with a Quota that is used up", Bound: 2, Run: quotaHijack},
+	{Name: "deadline-permit", Doc: "policy.WithinDeadline(2): three callers begin and end", Bound: 2, Run: deadlinePermit},
 }
 
 // permits is a policy.Limit, and checks that each permit comes back once.
@@ -101,4 +102,20 @@ func quotaHijack(x *sched.X) {
 	x.Explore()
 	w.end()
 	quota.end()
+}
+
+// deadlinePermit has callers meet below the limit of a DeadlineLimiter, where it reads no clock, and at it.
+func deadlinePermit(x *sched.X) {
+	limit := policy.WithinDeadline(2)
+	for range 3 {
+		x.Actor("caller", func() {
+			done, err := limit.Admit(context.Background(), resource.Request{})
+			x.Require(err == nil, "Admit: %v", err)
+			n := limit.InFlight()
+			x.Require(n >= 1 && n <= 3, "a caller is in flight, and %d are counted", n)
+			done(resource.Outcome{Verdict: resource.OK})
+		})
+	}
+	x.Explore()
+	x.Require(limit.InFlight() == 0, "all have ended, and %d are in flight", limit.InFlight())
 }

@@ -466,3 +466,22 @@ type withError struct {
 }
 
 func (c withError) Read(p []byte) (int, error) { return copy(p, c.text), c.err }
+
+// Poll finds what has arrived on a connection in memory, of which nothing but a read says whether it
+// has bytes.
+func TestPoll_Memory(t *testing.T) {
+	a, b := memnet.Pipe(1 << 10)
+	defer a.Close()
+	defer b.Close()
+	w := NewRawConn(a, false, time.Hour)
+	f := NewFrameConn(w, w, NewClock(), 0, 100, false)
+	if !w.CanPoll() || f.Poll() {
+		t.Error("Poll finds what is not there")
+	}
+	if _, err := b.Write([]byte(answer + "\x81\x01x")); err != nil {
+		t.Fatal(err)
+	}
+	if !f.Poll() || !f.MessagePending() {
+		t.Error("Poll does not find a message")
+	}
+}

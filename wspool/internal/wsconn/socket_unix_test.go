@@ -40,3 +40,41 @@ func TestRawConn_PeekedReset(t *testing.T) {
 		t.Errorf("after a peek: %d bytes, %v", n, err)
 	}
 }
+
+// A reader whose Read has ended with an error does not wait any more: it cannot be dismissed again.
+func TestRawConn_ParkedNoLonger(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	c, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	peer, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer peer.Close()
+	w := NewRawConn(c, false, 10*time.Second)
+	read := make(chan error, 1)
+	go func() {
+		_, err := w.Read(make([]byte, 1))
+		read <- err
+	}()
+	clean := func() bool { return true }
+	for began := time.Now(); !w.Dismiss(clean); runtime.Gosched() {
+		if time.Since(began) > 10*time.Second {
+			t.Fatal("the reader does not wait")
+		}
+	}
+	if err := <-read; !errors.Is(err, errDismissed) {
+		t.Errorf("the read ends with %v", err)
+	}
+	w.EndDismissal()
+	if w.Parked() || w.Dismiss(clean) {
+		t.Error("a reader that has returned is dismissed")
+	}
+}
