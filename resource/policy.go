@@ -150,14 +150,14 @@ type Predictable interface {
 }
 
 // Capped is an optional interface of an [Eviction] that ends resources above a number, such as its
-// share of a quota: while [Info.Total] is at most the cap, it keeps each resource within a Horizon as
-// one that is [Predictable] does. So the fast paths compare numbers then, and call Evict only while the pool has more
-// resources than the cap. It is for an Eviction of which the cap changes often or at any time; what Predictable says of
-// changes does not hold for the cap, which may fall at once.
+// share of a quota. While [Info.Total] is at most the cap, it keeps each resource within a Horizon
+// as a [Predictable] Eviction does, and the fast paths compare numbers. They call Evict only
+// while the pool has more resources than the cap. The cap may change at any time, up or down.
 //
-// [New] calls Cap once, and HorizonWithinCap as Horizon is called, instead of it if the Eviction has both. With a nil
-// Cap the Eviction is not treated as Capped. The pool reads the number whenever a resource is about to be lent or has come back. Both
-// methods do not block; a panic counts as nil and as the zero Horizon.
+// [New] calls Cap once. HorizonWithinCap is called as Horizon is, and instead of it if the Eviction
+// has both. With a nil Cap the Eviction is not treated as Capped. The pool reads the cap
+// whenever a resource is about to be lent or has come back. Neither method blocks. A panic
+// counts as a nil Cap, or as the zero Horizon.
 type Capped interface {
 	Eviction
 	// Cap returns where the cap is, always the same place.

@@ -333,9 +333,9 @@ func (s *sampler[T]) endingAfter(l Lease[T], ticks int64) (x ending) {
 // beginning of its last: passed is as random as the unknown instant.
 //
 // In ticks, a lease of h = n + f, with n whole and f < 1, that begins at the part b of a tick has
-// ticks + passed = h + b. The estimate is h + (f + b) - 1 if f + b < 1, which is when ticks is n, and
-// h + (f + b) - 2 otherwise. Over all b, from 0 to 1, the mean of that is h. If n is 1 only the
-// second case is reported, and its mean alone is h.
+// ticks + passed = h + b. The estimate is h + f + 2b - 1 if f + b < 1, where ticks is n, and
+// h + f + 2b - 2 otherwise. Over all b, from 0 to 1, the mean of that is h. If n is 1 only the
+// second case is reported, with b from 1 - f to 1, and its mean alone is h.
 //
 // A lease that starts the clock of an idle pool begins with a tick. If others keep the clock running
 // until it ends its estimate is half a tick too short on average.
