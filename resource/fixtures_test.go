@@ -542,6 +542,21 @@ func (w *scriptedHealth) delay(d time.Duration) {
 	w.slow = d
 }
 
+// takeMost returns how many checks have run at once since the last call.
+func (w *scriptedHealth) takeMost() (most int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	most, w.most = w.most, w.now
+	return most
+}
+
+// checked returns how often it was checked.
+func (w *scriptedHealth) checked(it *item) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.checks[it]
+}
+
 func (w *scriptedHealth) in(sweep time.Duration) func(h *harness) {
 	return func(h *harness) { h.cfg.Health, h.cfg.SweepInterval = w, sweep }
 }

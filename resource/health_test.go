@@ -67,7 +67,7 @@ func TestHealth_CheckedOnceForAWaiter(t *testing.T) {
 				time.Sleep(time.Second)
 				w.markUnhealthy(its[1])
 				w.delay(200 * ms)
-				before := w.checks[its[0]]
+				before := w.checked(its[0])
 				c := h.acquire()
 				time.Sleep(200 * ms) // its[1] fails, after so long that its[0] is suspect
 				h.wantDestroyed(its[1], errSick)
@@ -81,7 +81,7 @@ func TestHealth_CheckedOnceForAWaiter(t *testing.T) {
 					time.Sleep(100 * ms)
 				}
 				c.wantItem(its[0])
-				if n := w.checks[its[0]] - before; n != 1 {
+				if n := w.checked(its[0]) - before; n != 1 {
 					t.Errorf("%d checks, want 1", n)
 				}
 			})
@@ -96,10 +96,10 @@ func TestHealth_ChecksAtOnce(t *testing.T) {
 		script(t, size, w.in(10*time.Second), func(h *harness) {
 			h.stock(size)
 			w.delay(100 * ms)
-			w.most = 0
+			w.takeMost()
 			time.Sleep(19 * time.Second)
-			if w.most != want {
-				t.Errorf("of %d idle resources %d were checked at once, want %d", size, w.most, want)
+			if most := w.takeMost(); most != want {
+				t.Errorf("of %d idle resources %d were checked at once, want %d", size, most, want)
 			}
 		})
 	}

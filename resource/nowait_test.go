@@ -200,16 +200,16 @@ func TestNoWait_SweepChecksAfterwards(t *testing.T) {
 		w.delay(time.Millisecond)
 		before := map[*item]int{}
 		for _, it := range its {
-			before[it] = w.checks[it]
+			before[it] = w.checked(it)
 		}
-		w.most = 0
+		w.takeMost()
 		time.Sleep(11 * time.Second)
 		h.settle()
-		if w.most != 1 {
-			t.Errorf("the sweep had %d checked at once, want 1", w.most)
+		if most := w.takeMost(); most != 1 {
+			t.Errorf("the sweep had %d checked at once, want 1", most)
 		}
 		for _, it := range its {
-			if n := w.checks[it] - before[it]; n != 1 {
+			if n := w.checked(it) - before[it]; n != 1 {
 				t.Errorf("item %d was checked %d times by the sweep, want once", it.n, n)
 			}
 		}
@@ -230,7 +230,7 @@ func TestNoWait_NoMoreChecks(t *testing.T) {
 		}
 		h.wantAlive(its...)
 		h.wantLoad(resource.Load{Idle: 4})
-		if n := w.most; n != 1 {
+		if n := w.takeMost(); n != 1 {
 			t.Errorf("%d checks at once, want 1", n)
 		}
 		time.Sleep(time.Second)
