@@ -60,7 +60,7 @@ func TestQuota_FailClosed(t *testing.T) {
 		if !errors.As(err, &r) || r.RetryAfter <= 0 || r.RetryAfter > lease/3 || r.Policy != "account" {
 			t.Errorf("the refusal is %+v", r)
 		}
-		if s := q.Snapshot(); s.Granted != 0 || s.Held != 4 || s.Over != 4 || s.OverTotal != 4 || s.Lapses != 1 || s.Left != 0 {
+		if s := q.Snapshot(); s.Granted != 0 || s.Held != 4 || s.Over != 4 || s.OverTotal != 4 || s.Lapses != 1 || s.Left != 0 || s.Refused != 1 {
 			t.Errorf("the state is %+v", s)
 		}
 		e.set(func(e *engine) { e.down = nil })

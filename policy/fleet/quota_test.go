@@ -594,8 +594,14 @@ func TestNew_BadConfig(t *testing.T) {
 			t.Errorf("the error does not name %s: %v", field, err)
 		}
 	}
-	if _, err := fleet.New(fleet.Config{Ledger: fleet.NewMemory(), Quota: "a{b}", Limit: 1}); err == nil {
-		t.Error("braces in the name were accepted")
+	for name, good := range map[string]bool{"!a|~": true, "": false, "a b": false, "a{b": false, "a}b": false, "a\x1f": false, "a\x7f": false, "ä": false} {
+		q, err := fleet.New(fleet.Config{Ledger: fleet.NewMemory(), Quota: name, Limit: 1})
+		if (err == nil) != good {
+			t.Errorf("the name %q: %v", name, err)
+		}
+		if err == nil {
+			end(q)
+		}
 	}
 }
 

@@ -605,3 +605,28 @@ func TestToStream_Late(t *testing.T) {
 		}
 	})
 }
+
+// A stream whose connection ends before the stream is opened is resumed then.
+func TestStream_LostWhileOpening(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, read := deafClient(t, Config{Codec: lines{}})
+		close(read)
+		s := newStream(c, StreamConfig{Resume: func(Message) (Request, bool) { return Request{}, true }})
+		n, err := c.choose(t.Context(), &Request{}, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		n.mu.Lock()
+		n.attachLocked(s, 1, "", Message{})
+		n.mu.Unlock()
+		n.fail(errors.New("cut"))
+		s.opened()
+		time.Sleep(time.Second) // virtual: the pauses of resume
+		s.mu.Lock()
+		if s.conn == nil || s.conn == n || c.stats.resumes.Load() != 1 {
+			t.Errorf("resumed %d times; on another connection: %v", c.stats.resumes.Load(), s.conn != nil && s.conn != n)
+		}
+		s.mu.Unlock()
+		s.Close()
+	})
+}
