@@ -238,39 +238,3 @@ func TestPuddleTrap19_CheckReversesOrder(t *testing.T) {
 		}
 	})
 }
-
-// Suspect resources are checked in the order in which they would be lent.
-func TestOrder_OfSuspects(t *testing.T) {
-	for name, tc := range map[string]struct {
-		order resource.Order
-		lent  []int // indexes, in the order of lending
-	}{
-		"newest first": {resource.NewestFirst, []int{3, 2, 1, 0}},
-		"oldest first": {resource.OldestFirst, []int{0, 1, 2, 3}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			w := newScriptedHealth()
-			edit := func(h *harness) {
-				w.in(time.Hour)(h)
-				h.cfg.Order = tc.order
-			}
-			script(t, 5, edit, func(h *harness) { // one check at once in the background
-				ls, its := h.lendN(4)
-				for _, l := range ls {
-					l.Release()
-					time.Sleep(time.Second)
-				}
-				w.delay(200 * ms)
-				w.markUnhealthy(its[tc.lent[0]], its[tc.lent[1]])
-				c := h.acquire()
-				time.Sleep(200 * ms) // the caller has found the first one sick, and all others are suspect
-				h.wantGone(its[tc.lent[0]])
-				h.wantWaiting(c)
-				time.Sleep(200 * ms)
-				h.wantGone(its[tc.lent[1]])
-				time.Sleep(200 * ms)
-				c.wantItem(its[tc.lent[2]])
-			})
-		})
-	}
-}
