@@ -398,14 +398,14 @@ func TestWithinDeadline_ResizeForgets(t *testing.T) {
 					p := policy.WithinDeadline(1)
 					dones := busy(t, p, 2)
 					for range measured {
-						time.Sleep(time.Second)
+						time.Sleep(time.Second) // in the bubble
 						dones[0](ok)
 						dones = append(dones[1:], admit(t, p, resource.Request{}))
 					}
 					wantWait(t, p, 2*time.Second)
 					resize(p)
 					wantWait(t, p, 500*time.Millisecond)
-					time.Sleep(2 * time.Second)
+					time.Sleep(2 * time.Second) // in the bubble
 					dones[0](ok)
 					admit(t, p, resource.Request{})
 					weight := min(measured, 2)

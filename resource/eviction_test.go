@@ -398,7 +398,7 @@ func TestEviction_IdlersBesideOnRelease(t *testing.T) {
 		h.cfg.SweepInterval = 10 * time.Second
 		h.cfg.OnRelease = func(_ context.Context, it *item) error {
 			if it.n == 2 {
-				time.Sleep(15 * time.Second)
+				time.Sleep(15 * time.Second) // in the bubble of script
 			}
 			return nil
 		}
@@ -416,7 +416,7 @@ func TestEviction_IdlersBesideOnRelease(t *testing.T) {
 		for _, l := range ls {
 			l.Release()
 		}
-		time.Sleep(12 * time.Second)
+		time.Sleep(12 * time.Second) // in the bubble of script
 		mu.Lock()
 		defer mu.Unlock()
 		if len(idlers) == 0 || slices.Contains(idlers, 1) {
@@ -439,10 +439,10 @@ func TestEviction_NothingIdle(t *testing.T) {
 	}
 	script(t, 3, edit, func(h *harness) {
 		l := h.lend()
-		time.Sleep(5 * time.Second)
+		time.Sleep(5 * time.Second) // in the bubble of script
 		h.wantNoMake()
 		l.Release()
-		time.Sleep(5 * time.Second)
+		time.Sleep(5 * time.Second) // in the bubble of script
 		h.wantLoad(resource.Load{})
 		h.wantNoMake()
 	})

@@ -57,14 +57,14 @@ func TestHealth_CheckedOnceForAWaiter(t *testing.T) {
 				if queued {
 					h.cfg.Queue = &listQueue{hook: func(m string) {
 						if m == "Push" && slow.Load() {
-							time.Sleep(150 * ms)
+							time.Sleep(150 * ms) // in the bubble of script
 						}
 					}}
 				}
 			}
 			script(t, 2, edit, func(h *harness) {
 				its := h.stock(2)
-				time.Sleep(time.Second)
+				time.Sleep(time.Second) // in the bubble of script
 				w.markUnhealthy(its[1])
 				w.delay(200 * ms)
 				before := w.checked(its[0])
@@ -72,13 +72,13 @@ func TestHealth_CheckedOnceForAWaiter(t *testing.T) {
 				time.Sleep(200 * ms) // its[1] fails, after so long that its[0] is suspect
 				h.wantDestroyed(its[1], errSick)
 				h.wantWaiting(c)
-				time.Sleep(150 * ms)
+				time.Sleep(150 * ms) // in the bubble of script
 				slow.Store(true)
-				h.acquire() // the Queue takes this one in while the check ends, and so gives c out later
-				time.Sleep(50 * ms)
+				h.acquire()         // the Queue takes this one in while the check ends, and so gives c out later
+				time.Sleep(50 * ms) // in the bubble of script
 				if queued {
 					h.wantWaiting(c)
-					time.Sleep(100 * ms)
+					time.Sleep(100 * ms) // in the bubble of script
 				}
 				c.wantItem(its[0])
 				if n := w.checked(its[0]) - before; n != 1 {
@@ -97,7 +97,7 @@ func TestHealth_ChecksAtOnce(t *testing.T) {
 			h.stock(size)
 			w.delay(100 * ms)
 			w.takeMost()
-			time.Sleep(19 * time.Second)
+			time.Sleep(19 * time.Second) // in the bubble of script
 			if most := w.takeMost(); most != want {
 				t.Errorf("of %d idle resources %d were checked at once, want %d", size, most, want)
 			}
@@ -125,7 +125,7 @@ func TestHealth_DueOfIdle(t *testing.T) {
 		mu.Lock()
 		clear(asked)
 		mu.Unlock()
-		time.Sleep(11 * time.Second)
+		time.Sleep(11 * time.Second) // in the bubble of script
 		mu.Lock()
 		defer mu.Unlock()
 		if len(asked) != 1 || asked[idle] != 1 {

@@ -528,7 +528,7 @@ func TestInfo_IdleInSlot(t *testing.T) {
 			script(t, 1, nil, func(h *harness) {
 				l := h.lend()
 				for range 3 {
-					time.Sleep(80 * ms)
+					time.Sleep(80 * ms) // in the bubble of script
 					l.Release()
 					time.Sleep(90 * ms) // a lease ends or begins in each tick, so the resource keeps its slot
 					l = acquire(h)
@@ -547,7 +547,7 @@ func TestReclaim_Keyed(t *testing.T) {
 	keyed(t, 4, 2, nil, func(h *keyedHarness) {
 		h.acquire("a").Release()
 		leaked := h.acquire("b")
-		time.Sleep(2 * time.Second)
+		time.Sleep(2 * time.Second) // in the bubble of keyed
 		row := h.pool("b").Inspect(1).Resources[0]
 		for _, wrong := range [][2]uint64{{row.ID + 1, row.Lease}, {row.ID, row.Lease + 1}} {
 			if h.k.Reclaim(wrong[0], wrong[1]) {
@@ -576,12 +576,12 @@ func TestReclaim_WhileChecked(t *testing.T) {
 		h.stock(1)
 		w.delay(3 * time.Second)
 		c := h.acquire()
-		time.Sleep(2 * time.Second)
+		time.Sleep(2 * time.Second) // in the bubble of script
 		row := h.p.Inspect(1).Resources[0]
 		if h.p.Reclaim(row.ID, row.Lease) {
 			t.Errorf("reclaimed %+v", row)
 		}
-		time.Sleep(time.Second)
+		time.Sleep(time.Second) // in the bubble of script
 		l := c.wantLease()
 		if row.State != resource.Leased || row.Lease != 2 {
 			t.Errorf("%+v, want the second lease", row)
@@ -606,7 +606,7 @@ func TestReclaim_AllIdle(t *testing.T) {
 					t.Fatal(err)
 				}
 				leaked := h.p.AcquireAllIdle()[0]
-				time.Sleep(2 * time.Second)
+				time.Sleep(2 * time.Second) // in the bubble of script
 				row := h.p.Inspect(1).Resources[0]
 				if row.Lease != 1 || !h.p.Reclaim(row.ID, row.Lease) {
 					t.Errorf("not reclaimed: %+v", row)

@@ -195,7 +195,7 @@ func TestNoWait_SweepChecksAfterwards(t *testing.T) {
 			if l, ok, _ := h.tryIn(); ok {
 				t.Fatalf("item %d was lent before its check had ended", l.Value().n)
 			}
-			time.Sleep(50 * ms)
+			time.Sleep(50 * ms) // in the bubble of script
 		}
 		w.delay(time.Millisecond)
 		before := map[*item]int{}
@@ -203,7 +203,7 @@ func TestNoWait_SweepChecksAfterwards(t *testing.T) {
 			before[it] = w.checked(it)
 		}
 		w.takeMost()
-		time.Sleep(11 * time.Second)
+		time.Sleep(11 * time.Second) // in the bubble of script
 		h.settle()
 		if most := w.takeMost(); most != 1 {
 			t.Errorf("the sweep had %d checked at once, want 1", most)
@@ -233,7 +233,7 @@ func TestNoWait_NoMoreChecks(t *testing.T) {
 		if n := w.takeMost(); n != 1 {
 			t.Errorf("%d checks at once, want 1", n)
 		}
-		time.Sleep(time.Second)
+		time.Sleep(time.Second) // in the bubble of script
 		h.wantAlive(its...)
 	})
 }

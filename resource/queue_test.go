@@ -519,7 +519,7 @@ func TestQueue_NothingLeftToReport(t *testing.T) {
 				for range 3 {
 					gaveUp := h.acquireFor(ms)
 					next := h.acquire()
-					time.Sleep(2 * ms)
+					time.Sleep(2 * ms) // in the bubble of script
 					gaveUp.wantErr(context.DeadlineExceeded)
 					l.Release()
 					l = next.wantLease()

@@ -124,7 +124,7 @@ func TestQuotaReturned_SlowDestroy(t *testing.T) {
 // backoff of a refusal in between stands.
 func TestQuotaReturned_SlowTrace(t *testing.T) {
 	edit := func(h *harness) {
-		h.cfg.Trace = &resource.Trace{Destroyed: func(resource.DestroyEvent) { time.Sleep(20 * ms) }}
+		h.cfg.Trace = &resource.Trace{Destroyed: func(resource.DestroyEvent) { time.Sleep(20 * ms) }} // in the bubble of withQuota
 	}
 	withQuota(t, edit, func(h *harness, q *permitGate) {
 		q.limit = 2
@@ -135,10 +135,10 @@ func TestQuotaReturned_SlowTrace(t *testing.T) {
 		before := q.times()
 		ls[0].Discard(nil)
 		h.settle()
-		c := h.acquire() // the other one may come back, so it waits whatever the Quota says
-		time.Sleep(10 * ms)
+		c := h.acquire()    // the other one may come back, so it waits whatever the Quota says
+		time.Sleep(10 * ms) // in the bubble of withQuota
 		asked := q.times()
-		time.Sleep(20 * ms)
+		time.Sleep(20 * ms) // likewise
 		if n := q.times(); asked != before+1 || n != asked {
 			t.Errorf("the Quota was asked %d times in 10 ms and %d times in 30 ms, want once", asked-before, n-before)
 		}

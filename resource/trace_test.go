@@ -316,13 +316,13 @@ func TestSample_ForATime(t *testing.T) {
 			t.Errorf("%d of 10 leases sampled, want all", n)
 		}
 		for range 9 {
-			time.Sleep(100 * time.Millisecond)
+			time.Sleep(100 * time.Millisecond) // in the bubble of script
 			if n := use(3); n != 3 {
 				t.Errorf("%d of 3 leases sampled, want all", n)
 			}
 		}
 		for range 2 {
-			time.Sleep(105 * time.Millisecond)
+			time.Sleep(105 * time.Millisecond) // in the bubble of script
 			use(1)
 		}
 		if n := use(100); n > 1 {
@@ -679,12 +679,12 @@ func TestSample_MeanHold(t *testing.T) {
 			var mu sync.Mutex
 			var callers sync.WaitGroup
 			for range 5000 {
-				time.Sleep(time.Duration(r.ExpFloat64() * float64(4*time.Millisecond)))
+				time.Sleep(time.Duration(r.ExpFloat64() * float64(4*time.Millisecond))) // in the bubble of script
 				hold := time.Duration(c.ms(r) * float64(time.Millisecond))
 				callers.Go(func() {
 					l := lendOne(t, h.p)
 					began := time.Now()
-					time.Sleep(hold)
+					time.Sleep(hold) // in the bubble of script
 					l.Release()
 					mu.Lock()
 					defer mu.Unlock()

@@ -17,7 +17,7 @@ func TestNextReader_OneReadAtATime(t *testing.T) {
 		s := listenMem(t, 1<<16, func(ws *websocket.Conn) {
 			ws.ReadMessage()
 			ws.NetConn().Write([]byte{websocket.TextMessage, 1, 'a'}) // not the last frame
-			time.Sleep(time.Second)
+			time.Sleep(time.Second)                                   // in the bubble
 			ws.NetConn().Write([]byte{0x80, 1, 'b'})
 			drain(ws)
 		})

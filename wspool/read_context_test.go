@@ -48,13 +48,13 @@ func (c *countedContext) AfterFunc(func()) (stop func() bool) {
 func TestReadLeavesNothingInItsContext(t *testing.T) {
 	for name, serve := range map[string]func(ws *websocket.Conn){
 		"message": func(ws *websocket.Conn) {
-			time.Sleep(3 * time.Second)
+			time.Sleep(3 * time.Second) // in the bubble
 			ws.WriteMessage(websocket.TextMessage, nil)
 			drain(ws)
 		},
-		"cut": func(ws *websocket.Conn) { time.Sleep(3 * time.Second) },
+		"cut": func(ws *websocket.Conn) { time.Sleep(3 * time.Second) }, // in the bubble
 		"close": func(ws *websocket.Conn) {
-			time.Sleep(3 * time.Second)
+			time.Sleep(3 * time.Second) // in the bubble
 			ws.WriteMessage(websocket.CloseMessage, nil)
 			drain(ws)
 		},

@@ -165,7 +165,7 @@ func TestDialRate_BadLedger(t *testing.T) {
 	}{
 		"panics":             {func() { panic("test") }, "fleet: RateLedger.Take panicked: test"},
 		"ends its goroutine": {runtime.Goexit, "fleet: RateLedger.Take ended its goroutine"},
-		"ignores its context": {func() { time.Sleep(20 * time.Second) },
+		"ignores its context": {func() { time.Sleep(20 * time.Second) }, // in the bubble
 			"fleet: RateLedger.Take has not returned after its context ended"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -183,7 +183,7 @@ func TestDialRate_BadLedger(t *testing.T) {
 				if took := time.Since(began); took > 3*time.Second { // Timeout, and once more
 					t.Errorf("it is refused after %v", took)
 				}
-				time.Sleep(30 * time.Second)
+				time.Sleep(30 * time.Second) // in the bubble
 				admitWithin(t, d, time.Second, 10)
 				d.Close()
 			})
@@ -194,14 +194,14 @@ func TestDialRate_BadLedger(t *testing.T) {
 // Close waits for a Take that ignores its context as long as Timeout, and no longer.
 func TestDialRate_CloseOfBadLedger(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		e := &rateEngine{Memory: fleet.NewMemory(), bad: func() { time.Sleep(time.Minute) }}
+		e := &rateEngine{Memory: fleet.NewMemory(), bad: func() { time.Sleep(time.Minute) }} // in the bubble
 		d := newDialRate(t, fleet.RateConfig{Ledger: e, Rate: "dials", Tokens: 100, Per: time.Second, Timeout: 5 * time.Second})
 		var busy sync.WaitGroup
 		busy.Go(func() {
 			_, err := d.Admit(ctx, resource.Request{})
 			caused(t, err, fleet.ErrClosed)
 		})
-		time.Sleep(time.Second)
+		time.Sleep(time.Second) // in the bubble
 		began := time.Now()
 		d.Close()
 		if took := time.Since(began); took != 5*time.Second {

@@ -363,7 +363,7 @@ type slowGate struct {
 }
 
 func (g *slowGate) Admit(context.Context, resource.Request) (resource.Done, error) {
-	time.Sleep(g.wait)
+	time.Sleep(g.wait) // in the bubble of the test
 	return nil, g.err
 }
 
@@ -391,7 +391,7 @@ func TestLeavesWhileAGateIsAsked(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 				defer cancel()
 				go func() { warmed <- c.Warm(ctx, 2) }()
-				time.Sleep(500 * time.Millisecond)
+				time.Sleep(500 * time.Millisecond) // in the bubble
 				r.set("b:80")
 				<-warmed
 				time.Sleep(2 * time.Second) // the gate has answered half a second ago

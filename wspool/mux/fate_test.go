@@ -98,7 +98,7 @@ func TestFateOfCallsCutAtEveryByte(t *testing.T) {
 
 // Of the calls that are being written when the reader of the connection finds its end, or the client
 // ends it, exactly those may have run whose last byte the network has taken, wherever the write has
-// stopped. They are told at once. The others are sent elsewhere.
+// stopped. They return at once. The other calls are sent on another connection.
 func TestFateOfCallsThatAreBeingWritten(t *testing.T) {
 	const calls = 3
 	const size = calls * (6 + len("C256256 call 0")) // at most

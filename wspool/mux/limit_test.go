@@ -328,8 +328,8 @@ func TestIdleConnections_Memory(t *testing.T) {
 		crowd(func() { ask(t, c, long) })
 	}
 	each := int64(math.MaxInt64)
-	for tries := 0; tries < 100 && each > most; tries++ { // until it was swept twice, in real time
-		time.Sleep(50 * time.Millisecond)
+	for tries := 0; tries < 100 && each > most; tries++ {
+		time.Sleep(50 * time.Millisecond) // between two looks, in real time: the second sweep frees the tables
 		each = (inUse() - before) / conns
 	}
 	t.Logf("%d bytes for each connection", each)
@@ -560,7 +560,7 @@ func TestSession_ConnectionEndsWhileCallsWait(t *testing.T) {
 			for {
 				kind, id, text, ok := p.read()
 				if !ok || text == "cut" {
-					time.Sleep(time.Second)
+					time.Sleep(time.Second) // in the bubble
 					return
 				}
 				if kind == 'C' {

@@ -462,7 +462,7 @@ func TestStreamNotRead_Gaps(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer st.Close()
-		time.Sleep(time.Hour)
+		time.Sleep(time.Hour) // in the bubble
 		gaps, last := 0, mux.Gap{}
 		for {
 			i, err := st.Next(t.Context())

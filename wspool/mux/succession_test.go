@@ -127,7 +127,7 @@ func TestStream_LostByAnEarlierConnection(t *testing.T) {
 		first.drain(cut)
 		s.lost(first, cut)
 		s.move(first, cut)
-		time.Sleep(time.Second)
+		time.Sleep(time.Second) // in the bubble
 		if on() != second || c.stats.resumes.Load() != 1 {
 			t.Errorf("resumed %d times; still on its connection: %v", c.stats.resumes.Load(), on() == second)
 		}

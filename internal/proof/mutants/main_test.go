@@ -246,7 +246,7 @@ func TestFailure(t *testing.T) {
 	}
 }
 
-// Tests that take long are told from the others, and from subtests.
+// slowTests finds the tests that take long, and no subtests.
 func TestSlowTests(t *testing.T) {
 	names, sum := slowTests([]byte("=== RUN   TestA\n--- PASS: TestA (0.19s)\n--- PASS: TestB (0.20s)\n" +
 		"--- PASS: TestC (1.50s)\n    --- PASS: TestC/d (1.50s)\n--- SKIP: TestE (9.00s)\n--- PASS: ExampleF (0.00s)\nPASS\n"))
