@@ -1,12 +1,12 @@
 package policy
 
 import (
-	"github.com/respool/respool/internal/cause"
 	"math"
 	"slices"
 	"sync/atomic"
 	"time"
 
+	"github.com/respool/respool/internal/cause"
 	"github.com/respool/respool/resource"
 )
 

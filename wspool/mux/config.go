@@ -89,7 +89,8 @@ type Config struct {
 	// Bulk is the length in bytes from which a message of a call is sent on another
 	// connection, because a message cannot be interleaved with others. Such a connection
 	// carries one call at a time and counts towards the limit of the pool, not MaxConns.
-	// A call with a Session stays on the connection of the session. Zero: DefaultBulk; negative: every message is sent on the shared connections.
+	// A call with a Session stays on the connection of the session. Zero: DefaultBulk;
+	// negative: every message is sent on the shared connections.
 	Bulk int
 
 	// OnEvent gets each message that the server sends of its own accord ([Event]), in the

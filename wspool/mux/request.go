@@ -18,9 +18,9 @@ type Request struct {
 	Cost int
 	// Session names calls that must use the same connection, such as those of one DevTools
 	// session. The first call with a name that gets a connection chooses it as any other;
-	// the others, those that wait meanwhile included, follow it until that connection ends or is drained, after which the next one chooses
-	// again. The connection is not given back while it has a session: see
-	// [Client.EndSession]. Empty: none.
+	// the others, those that wait meanwhile included, follow it until that connection ends or
+	// is drained, after which the next one chooses again. The connection is not given back
+	// while it has a session: see [Client.EndSession]. Empty: none.
 	Session string
 }
 

@@ -19,20 +19,7 @@ type asker struct {
 
 func newAsker(t *testing.T, secure bool) *asker {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	c, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	peer, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Close(); peer.Close() })
+	c, peer := tcpPair(t)
 	w := NewRawConn(c, secure, time.Second)
 	f := NewFrameConn(w, w, NewClock(), 0, 100, false)
 	f.frames.Feed([]byte(answer))

@@ -11,23 +11,29 @@ import (
 	"time"
 )
 
-// The kernel reports a reset once. A peek that finds it first does not make the next
-// read take the connection for one that has ended in order.
-func TestRawConn_PeekedReset(t *testing.T) {
+// tcpPair returns both ends of a TCP connection, which are closed when the test ends.
+func tcpPair(t *testing.T) (c, peer net.Conn) {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	c, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
+	if c, err = net.Dial("tcp", l.Addr().String()); err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close()
-	peer, err := l.Accept()
-	if err != nil {
+	t.Cleanup(func() { c.Close() })
+	if peer, err = l.Accept(); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { peer.Close() })
+	return c, peer
+}
+
+// The kernel reports a reset once. A peek that finds it first does not make the next
+// read take the connection for one that has ended in order.
+func TestRawConn_PeekedReset(t *testing.T) {
+	c, peer := tcpPair(t)
 	w := NewRawConn(c, false, 10*time.Second)
 	peer.(*net.TCPConn).SetLinger(0)
 	peer.Close()
@@ -43,21 +49,7 @@ func TestRawConn_PeekedReset(t *testing.T) {
 
 // A reader whose Read has ended with an error does not wait any more: it cannot be dismissed again.
 func TestRawConn_ParkedNoLonger(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	c, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	peer, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer peer.Close()
+	c, _ := tcpPair(t)
 	w := NewRawConn(c, false, 10*time.Second)
 	read := make(chan error, 1)
 	go func() {
