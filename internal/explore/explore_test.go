@@ -21,7 +21,7 @@ import (
 	"go.uber.org/goleak"
 )
 
-// full is set for a search of each scene up to Scene.Full preemptions.
+// full is set for a search of each scene up to three preemptions.
 var full = os.Getenv("RESPOOL_EXPLORE") == "full"
 
 // program is the path of the scenes' program, which is built once.
@@ -81,7 +81,7 @@ func needsUnix(t *testing.T) {
 	}
 }
 
-// do has the scenes' program do jobs, and calls done with each answer.
+// do has scenes' programs do jobs, as many at once as there are processors, and calls done with each answer.
 func do(t *testing.T, jobs []job, done func(j job, a answer)) {
 	t.Helper()
 	needsUnix(t)
@@ -89,42 +89,72 @@ func do(t *testing.T, jobs []job, done func(j job, a answer)) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var in, stderr bytes.Buffer
-	for _, j := range jobs {
-		if err := json.NewEncoder(&in).Encode(j); err != nil {
-			t.Fatal(err)
-		}
-	}
 	deadline, ok := t.Deadline()
 	if !ok {
 		deadline = time.Now().Add(24 * time.Hour)
 	}
 	ctx, cancel := context.WithDeadline(t.Context(), deadline.Add(-10*time.Second)) // before the test is ended
 	defer cancel()
+	next := make(chan job, len(jobs))
+	for _, j := range jobs {
+		next <- j
+	}
+	close(next)
+	var one sync.Mutex // held while done is called
+	var wg sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), len(jobs)) {
+		wg.Go(func() {
+			cpu, err := work(ctx, path, next, func(j job, a answer) {
+				one.Lock()
+				defer one.Unlock()
+				done(j, a)
+			})
+			if err != nil {
+				t.Error(err)
+			}
+			t.Logf("%v of CPU time", cpu)
+		})
+	}
+	wg.Wait()
+}
+
+// work has one program do jobs until there is none left.
+func work(ctx context.Context, path string, jobs <-chan job, done func(j job, a answer)) (cpu time.Duration, err error) {
 	cmd := exec.CommandContext(ctx, path)
-	cmd.Stdin, cmd.Stderr = &in, &stderr
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	if full {
+		cmd.Stderr = io.MultiWriter(&stderr, os.Stderr) // its progress
+	}
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return 0, err
+	}
 	out, err := cmd.StdoutPipe()
 	if err != nil {
-		t.Fatal(err)
+		return 0, err
 	}
 	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
+		return 0, err
 	}
-	d := json.NewDecoder(out)
-	for _, j := range jobs {
+	to, from := json.NewEncoder(in), json.NewDecoder(out)
+	for j := range jobs {
 		var a answer
-		if err := d.Decode(&a); err != nil {
-			if errors.Is(err, io.EOF) {
-				err = cmd.Wait()
-			}
-			t.Fatalf("scene %s, bug %d: %v\n%s", j.Scene, j.Options.Bug, err, stderr.Bytes())
+		err := to.Encode(j)
+		if err == nil {
+			err = from.Decode(&a)
+		}
+		if err != nil {
+			_ = in.Close()
+			return 0, fmt.Errorf("scene %s, bug %d: %w\n%s", j.Scene, j.Options.Bug, errors.Join(err, cmd.Wait()), stderr.Bytes())
 		}
 		done(j, a)
 	}
+	_ = in.Close()
 	if err := cmd.Wait(); err != nil {
-		t.Fatalf("%v\n%s", err, stderr.Bytes())
+		return 0, fmt.Errorf("the scenes' program: %w\n%s", err, stderr.Bytes())
 	}
-	t.Logf("%v of CPU time", cmd.ProcessState.UserTime()+cmd.ProcessState.SystemTime())
+	return cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), nil
 }
 
 // scenes lists the scenes, with their bounds in go test.
@@ -141,15 +171,13 @@ func scenes(t *testing.T) (jobs []job) {
 	}
 	for line := range strings.Lines(string(out)) {
 		f := strings.Split(line, "\t")
-		column := 1
-		if full {
-			column = 2
-		}
-		bound, err := strconv.Atoi(f[column])
+		bound, err := strconv.Atoi(f[1])
 		if err != nil {
 			t.Fatal(err)
 		}
-		if testing.Short() {
+		if full {
+			bound = 3
+		} else if testing.Short() {
 			bound = min(bound, 1)
 		}
 		jobs = append(jobs, job{Scene: f[0], Options: options{Bound: bound}})

@@ -13,10 +13,10 @@ import (
 
 // Scenes of pools in which functions of the Config take part.
 var configScenes = []sched.Scene{
-	{Name: "queue", Doc: "a release against two callers that wait in a Queue", Bound: 0, Full: 1, Run: queueWait},
+	{Name: "queue", Doc: "a release against two callers that wait in a Queue", Bound: 1, Run: queueWait},
 	{Name: "queue-cancel", Doc: "a release against the end of the context of a caller in a Queue", Bound: 1, Run: queueCancel},
 	{Name: "on-release", Doc: "a release with OnRelease against two callers", Bound: 2, Run: onRelease},
-	{Name: "make-fails", Doc: "a creation that fails, and one that succeeds, against a Discard and two callers", Bound: 0, Full: 2, Run: makeFails},
+	{Name: "make-fails", Doc: "a creation that fails, and one that succeeds, against a Discard and two callers", Bound: 1, Run: makeFails},
 	{Name: "health", Doc: "two callers and a resource that a Health must check before each lease", Bound: 2, Run: healthCheck},
 	{Name: "evict", Doc: "a release against a caller, with an Eviction that ends each resource after its second lease", Bound: 2, Run: evict},
 	{Name: "warm", Doc: "Warm against a Discard", Bound: 1, Run: warm},

@@ -9,9 +9,9 @@ import (
 )
 
 var keyedScenes = []sched.Scene{
-	{Name: "keyed-give-way", Doc: "one slot for two keys: a release at one key against a caller of each", Bound: 1, Full: 2, Run: keyedGiveWay},
-	{Name: "keyed-idle", Doc: "one slot for two keys: callers of both while the slot is idle at one", Bound: 1, Full: 2, Run: keyedIdle},
-	{Name: "keyed-drain", Doc: "a Drain of a key against a release and a caller at that key", Bound: 0, Full: 2, Run: keyedDrain},
+	{Name: "keyed-give-way", Doc: "one slot for two keys: a release at one key against a caller of each", Bound: 1, Run: keyedGiveWay},
+	{Name: "keyed-idle", Doc: "one slot for two keys: callers of both while the slot is idle at one", Bound: 1, Run: keyedIdle},
+	{Name: "keyed-drain", Doc: "a Drain of a key against a release and a caller at that key", Bound: 1, Run: keyedDrain},
 	{Name: "any-twice", Doc: "a caller of AcquireAny against releases at both of its keys", Bound: 2, Run: anyTwice},
 	{Name: "any-cancel", Doc: "a caller of AcquireAny whose context ends against a release at one of its keys", Bound: 2, Run: anyCancel},
 }

@@ -15,11 +15,11 @@ import (
 
 // Scenes of wspool: a lease meets the watcher of its connection, and the peer.
 var leaseScenes = []sched.Scene{
-	{Name: "watch-message", Doc: "wspool: a lease of a watched connection against a message that belongs to no lease", Bound: 1, Full: 2, Run: watchMessage},
-	{Name: "watch-close", Doc: "wspool: a lease of a watched connection against the peer that closes it", Bound: 0, Full: 2, Run: watchClose},
-	{Name: "lease-twice", Doc: "wspool: two leases of one caller against a message that neither has asked for", Bound: 1, Full: 2, Run: leaseTwice},
-	{Name: "lease-wait", Doc: "wspool: a lease, a caller that waits for its connection, and a message that neither has asked for", Bound: 0, Full: 1, Run: leaseWait},
-	{Name: "watch-tick", Doc: "wspool: a lease of a hot connection against the tick that has it watched, and a message that belongs to no lease", Bound: 0, Full: 1, Run: tickMessage},
+	{Name: "watch-message", Doc: "wspool: a lease of a watched connection against a message that belongs to no lease", Bound: 1, Run: watchMessage},
+	{Name: "watch-close", Doc: "wspool: a lease of a watched connection against the peer that closes it", Bound: 1, Run: watchClose},
+	{Name: "lease-twice", Doc: "wspool: two leases of one caller against a message that neither has asked for", Bound: 1, Run: leaseTwice},
+	{Name: "lease-wait", Doc: "wspool: a lease, a caller that waits for its connection, and a message that neither has asked for", Bound: 0, Run: leaseWait},
+	{Name: "watch-tick", Doc: "wspool: a lease of a hot connection against the tick that has it watched, and a message that belongs to no lease", Bound: 0, Run: tickMessage},
 }
 
 // sockets is a wspool.Pool of one connection, and its peers.

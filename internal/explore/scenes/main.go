@@ -1,12 +1,12 @@
 // Command scenes has the scenes that are explored. Built by itself it only says so: package
 // explore builds it in the form that runs under the scheduler.
 //
-// It reads jobs from its standard input, as JSON, and writes the result of each. With -list it lists the
-// scenes: name, bound in go test, bound of a full search, and what happens in them.
+// It reads jobs from its standard input, as JSON, and writes the result of each. A search that takes long
+// reports to the standard error each minute how far it is. With -list it lists the scenes: name, bound in
+// go test, and what happens in them.
 package main
 
 import (
-	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -38,7 +38,7 @@ func main() {
 	}
 	if len(os.Args) > 1 && os.Args[1] == "-list" {
 		for _, s := range scenes {
-			fmt.Printf("%s\t%d\t%d\t%s\n", s.Name, s.Bound, cmp.Or(s.Full, 3), s.Doc)
+			fmt.Printf("%s\t%d\t%s\n", s.Name, s.Bound, s.Doc)
 		}
 		return
 	}
@@ -67,6 +67,9 @@ func run(job Job, out *json.Encoder) error {
 	}
 	a := Answer{Result: sched.Result{Scene: job.Scene, Bug: job.Options.Bug, Schedule: job.Schedule}}
 	if job.Schedule == "" {
+		job.Options.Progress = func(bound, schedules int) {
+			fmt.Fprintf(os.Stderr, "%s: %d schedules with at most %d preemptions so far\n", job.Scene, schedules, bound)
+		}
 		a.Result = sched.Explore(scenes[i], job.Options)
 	}
 	if a.Schedule != "" {

@@ -16,8 +16,8 @@ import (
 
 // Scenes of wspool/mux: calls that share a connection.
 var muxScenes = []sched.Scene{
-	{Name: "mux-cancel", Doc: "mux: a call that is canceled against a call that writes the batch, on one connection", Bound: 1, Full: 2, Run: muxCancel},
-	{Name: "mux-late", Doc: "mux: a call that is canceled against its reply and another call, on one connection", Bound: 0, Full: 1, Run: muxLate},
+	{Name: "mux-cancel", Doc: "mux: a call that is canceled against a call that writes the batch, on one connection", Bound: 1, Run: muxCancel},
+	{Name: "mux-late", Doc: "mux: a call that is canceled against its reply and another call, on one connection", Bound: 1, Run: muxLate},
 }
 
 // words is a Codec: a message is the id of the call and a word.

@@ -254,7 +254,7 @@ func (e *exec) point(p op) {
 		}
 		return
 	}
-	if e.left == 0 || !e.search.plain && !e.search.conflicts[At] {
+	if e.left == 0 || !e.search.plain && !e.search.conflicts.has(At) {
 		return
 	}
 	others := e.enabledExcept(me)
@@ -490,11 +490,23 @@ func (e *exec) start(name string, f func()) *g {
 		if e.killing {
 			return
 		}
+		growStack()
 		f()
 		returned = true
 	}()
 	return n
 }
+
+// growStack has the stack of the goroutine grow at once to what most need: it would grow several times, and
+// be copied each time.
+//
+//go:noinline
+func growStack() {
+	var p [12 << 10]byte
+	sink = p[At&0xfff]
+}
+
+var sink byte
 
 // finish ends a goroutine: its function has returned, has panicked with v, or was ended by
 // runtime.Goexit.

@@ -17,7 +17,6 @@ type Scene struct {
 	Name  string
 	Doc   string // one line
 	Bound int    // of the search in go test
-	Full  int    // of a full search; 0: 3
 	Run   func(x *X)
 }
 
@@ -94,6 +93,9 @@ type Options struct {
 	// Plain explores every schedule: also those that reach a state seen before, and those that
 	// preempt a goroutine before an operation that no other depends on. It is for tests of the search.
 	Plain bool
+	// Progress is called about each minute of a search, with its bound and how many schedules were explored
+	// with that; nil: no report.
+	Progress func(bound, schedules int) `json:"-"`
 }
 
 // Result is the result of a search.
@@ -116,7 +118,7 @@ type search struct {
 	maxSteps  int
 	path      []decision
 	seen      map[uint64]int8 // preemptions left, by state
-	conflicts map[int32]bool  // sites before which a goroutine may be preempted
+	conflicts sites           // before which a goroutine may be preempted
 	grown     bool
 	scratch   []*g
 	executed  uint64
@@ -133,10 +135,33 @@ type decision struct {
 	state uint64
 }
 
+// sites is a set of places in the source: by file, a set of lines.
+type sites [][]bool
+
+func (s sites) has(at int32) bool {
+	file, line := at>>16, at&0xffff
+	return int(file) < len(s) && int(line) < len(s[file]) && s[file][line]
+}
+
+// add reports whether at was not in the set.
+func (s *sites) add(at int32) bool {
+	if s.has(at) {
+		return false
+	}
+	file, line := int(at>>16), int(at&0xffff)
+	for len(*s) <= file {
+		*s = append(*s, nil)
+	}
+	for len((*s)[file]) <= line {
+		(*s)[file] = append((*s)[file], false)
+	}
+	(*s)[file][line] = true
+	return true
+}
+
 // conflict notes that operations of several goroutines meet at a site.
 func (s *search) conflict(at int32) {
-	if !s.conflicts[at] {
-		s.conflicts[at] = true
+	if s.conflicts.add(at) {
 		s.grown = true
 	}
 }
@@ -230,12 +255,12 @@ func Explore(scene Scene, o Options) (r Result) {
 	Bug = o.Bug
 	defer func() { Bug = 0 }()
 	r.Scene, r.Bug = scene.Name, o.Bug
-	s := &search{maxSteps: o.MaxSteps, conflicts: make(map[int32]bool)}
+	s := &search{maxSteps: o.MaxSteps}
 	if s.maxSteps == 0 {
 		s.maxSteps = 20000
 	}
 	s.plain = o.Plain
-	total := 0
+	total, reported := 0, began
 	for bound := range o.Bound + 1 {
 		s.bound, r.Bound = bound, bound
 		n, pruned := 0, 0
@@ -244,6 +269,10 @@ func Explore(scene Scene, o Options) (r Result) {
 			e := s.once(scene)
 			n++
 			total++
+			if o.Progress != nil && total%1024 == 0 && time.Since(reported) >= time.Minute {
+				reported = time.Now()
+				o.Progress(bound, n)
+			}
 			if e.pruned {
 				pruned++
 			}
@@ -317,7 +346,7 @@ func Replay(scene Scene, schedule string, bug int) (failure string, steps []Step
 	}
 	Bug = bug
 	defer func() { Bug = 0 }()
-	s := &search{script: script, cases: cases, trace: true, maxSteps: 20000, conflicts: make(map[int32]bool)}
+	s := &search{script: script, cases: cases, trace: true, maxSteps: 20000}
 	e := s.once(scene)
 	return e.failure, e.trace, nil
 }
