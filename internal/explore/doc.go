@@ -104,7 +104,8 @@
 // # How to use it
 //
 //	go test ./internal/explore                                          few preemptions, some seconds
-//	RESPOOL_EXPLORE=full go test -timeout 9h ./internal/explore -v      as in the table, with a line a minute
+//	RESPOOL_EXPLORE=3 go test -timeout 9h -v ./internal/explore         three preemptions, a line each minute
+//	RESPOOL_EXPLORE=4 go test -run 'TestScenes/^queue$' -v ...          four, of one scene
 //	RESPOOL_EXPLORE_SCHEDULE='scene: 31>5 40>4' go test -run Replay -v ./internal/explore
 //
 // The last repeats a schedule that has failed, as TestScenes prints it, and shows its steps.

@@ -2,9 +2,9 @@ package explore
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -21,8 +21,8 @@ import (
 	"go.uber.org/goleak"
 )
 
-// full is set for a search of each scene up to three preemptions.
-var full = os.Getenv("RESPOOL_EXPLORE") == "full"
+// preemptions is how many preemptions RESPOOL_EXPLORE asks for; "": as many as each scene says.
+var preemptions = os.Getenv("RESPOOL_EXPLORE")
 
 // program is the path of the scenes' program, which is built once.
 var program = sync.OnceValues(func() (string, error) {
@@ -81,11 +81,15 @@ func needsUnix(t *testing.T) {
 	}
 }
 
-// do has scenes' programs do jobs, as many at once as there are processors, and calls done with each answer.
-func do(t *testing.T, jobs []job, done func(j job, a answer)) {
+// ask has the scenes' program do a job.
+func ask(t *testing.T, j job) (a answer) {
 	t.Helper()
 	needsUnix(t)
 	path, err := program()
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := json.Marshal(j)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,69 +99,22 @@ func do(t *testing.T, jobs []job, done func(j job, a answer)) {
 	}
 	ctx, cancel := context.WithDeadline(t.Context(), deadline.Add(-10*time.Second)) // before the test is ended
 	defer cancel()
-	next := make(chan job, len(jobs))
-	for _, j := range jobs {
-		next <- j
-	}
-	close(next)
-	var one sync.Mutex // held while done is called
-	var wg sync.WaitGroup
-	for range min(runtime.GOMAXPROCS(0), len(jobs)) {
-		wg.Go(func() {
-			cpu, err := work(ctx, path, next, func(j job, a answer) {
-				one.Lock()
-				defer one.Unlock()
-				done(j, a)
-			})
-			if err != nil {
-				t.Error(err)
-			}
-			t.Logf("%v of CPU time", cpu)
-		})
-	}
-	wg.Wait()
-}
-
-// work has one program do jobs until there is none left.
-func work(ctx context.Context, path string, jobs <-chan job, done func(j job, a answer)) (cpu time.Duration, err error) {
+	var out, stderr bytes.Buffer
 	cmd := exec.CommandContext(ctx, path)
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	if full {
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(in), &out, &stderr
+	if preemptions != "" {
 		cmd.Stderr = io.MultiWriter(&stderr, os.Stderr) // its progress
 	}
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		return 0, err
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("scene %s, bug %d: %v\n%s", j.Scene, j.Options.Bug, err, stderr.Bytes())
 	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return 0, err
+	if err := json.Unmarshal(out.Bytes(), &a); err != nil {
+		t.Fatalf("scene %s, bug %d: %v: %s", j.Scene, j.Options.Bug, err, out.Bytes())
 	}
-	if err := cmd.Start(); err != nil {
-		return 0, err
-	}
-	to, from := json.NewEncoder(in), json.NewDecoder(out)
-	for j := range jobs {
-		var a answer
-		err := to.Encode(j)
-		if err == nil {
-			err = from.Decode(&a)
-		}
-		if err != nil {
-			_ = in.Close()
-			return 0, fmt.Errorf("scene %s, bug %d: %w\n%s", j.Scene, j.Options.Bug, errors.Join(err, cmd.Wait()), stderr.Bytes())
-		}
-		done(j, a)
-	}
-	_ = in.Close()
-	if err := cmd.Wait(); err != nil {
-		return 0, fmt.Errorf("the scenes' program: %w\n%s", err, stderr.Bytes())
-	}
-	return cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), nil
+	return a
 }
 
-// scenes lists the scenes, with their bounds in go test.
+// scenes lists the scenes, with the bounds of their searches.
 func scenes(t *testing.T) (jobs []job) {
 	t.Helper()
 	needsUnix(t)
@@ -171,13 +128,11 @@ func scenes(t *testing.T) (jobs []job) {
 	}
 	for line := range strings.Lines(string(out)) {
 		f := strings.Split(line, "\t")
-		bound, err := strconv.Atoi(f[1])
+		bound, err := strconv.Atoi(cmp.Or(preemptions, f[1]))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if full {
-			bound = 3
-		} else if testing.Short() {
+		if testing.Short() {
 			bound = min(bound, 1)
 		}
 		jobs = append(jobs, job{Scene: f[0], Options: options{Bound: bound}})
@@ -187,38 +142,38 @@ func scenes(t *testing.T) (jobs []job) {
 
 // Every schedule of every scene, up to a number of preemptions, keeps the invariants.
 func TestScenes(t *testing.T) {
-	do(t, scenes(t), func(j job, a answer) {
-		t.Logf("%-22s schedules with up to 0, 1, … preemptions: %v; %d states; %v", a.Scene, a.Schedules, a.States, a.Took.Round(time.Millisecond))
-		if a.Failure != "" {
-			t.Errorf("scene %s, with %d preemptions: %s\nRESPOOL_EXPLORE_SCHEDULE='%[1]s: %[4]s'\n%[5]s", a.Scene, a.Bound, a.Failure, a.Schedule, a.Table)
-		} else if !a.Complete {
-			t.Errorf("scene %s: the search ended early", a.Scene)
-		}
-	})
+	for _, j := range scenes(t) {
+		t.Run(j.Scene, func(t *testing.T) {
+			t.Parallel()
+			a := ask(t, j)
+			t.Logf("schedules with up to 0, 1, … preemptions: %v; %d states; %v", a.Schedules, a.States, a.Took.Round(time.Millisecond))
+			if a.Failure != "" {
+				t.Errorf("with %d preemptions: %s\nRESPOOL_EXPLORE_SCHEDULE='%s: %s'\n%s", a.Bound, a.Failure, a.Scene, a.Schedule, a.Table)
+			} else if !a.Complete {
+				t.Error("the search ended early")
+			}
+		})
+	}
 }
 
 // Every planted bug is found, with few preemptions.
 func TestPlantedBugs(t *testing.T) {
-	var jobs []job
-	for i, b := range Bugs {
-		jobs = append(jobs, job{Scene: b.Scene, Options: options{Bound: 3, Bug: i + 1}})
+	if len(Bugs) < 20 {
+		t.Errorf("there are %d bugs, want at least 20", len(Bugs))
 	}
-	found := 0
-	do(t, jobs, func(j job, a answer) {
-		b := Bugs[j.Options.Bug-1]
-		if a.Failure == "" {
-			t.Errorf("bug %q is not found in scene %s after %v schedules", b.Name, a.Scene, a.Schedules)
-			return
-		}
-		found++
-		text, _, _ := strings.Cut(a.Failure, "\n")
-		t.Logf("%-75s %-22s %d preemptions, %d schedules: %s", b.Name, a.Scene, a.Bound, sum(a.Schedules), text)
-		if a.Bound > 0 && (a.Table == "" || a.Schedule == "") {
-			t.Errorf("bug %q: no table of its schedule", b.Name)
-		}
-	})
-	if found < 20 {
-		t.Errorf("%d bugs are found, want at least 20", found)
+	for i, b := range Bugs {
+		t.Run(b.Name, func(t *testing.T) {
+			t.Parallel()
+			a := ask(t, job{Scene: b.Scene, Options: options{Bound: 3, Bug: i + 1}})
+			if a.Failure == "" {
+				t.Fatalf("not found in scene %s after %v schedules", a.Scene, a.Schedules)
+			}
+			text, _, _ := strings.Cut(a.Failure, "\n")
+			t.Logf("%s, %d preemptions, schedules %v: %s", a.Scene, a.Bound, a.Schedules, text)
+			if a.Bound > 0 && (a.Table == "" || a.Schedule == "") {
+				t.Error("no table of its schedule")
+			}
+		})
 	}
 }
 
@@ -227,38 +182,27 @@ func TestPlantedBugs(t *testing.T) {
 func TestReplay(t *testing.T) {
 	if text := os.Getenv("RESPOOL_EXPLORE_SCHEDULE"); text != "" {
 		scene, schedule, _ := strings.Cut(text, ": ")
-		do(t, []job{{Scene: scene, Schedule: schedule}}, func(_ job, a answer) {
-			t.Logf("failure: %q\n%s", a.Failure, a.Table)
-		})
+		a := ask(t, job{Scene: scene, Schedule: schedule})
+		t.Logf("failure: %q\n%s", a.Failure, a.Table)
 		return
 	}
 	n := slices.IndexFunc(Bugs, func(b Bug) bool { return b.Name == "a release does not look at slowPath again" })
 	bug := job{Scene: Bugs[n].Scene, Options: options{Bound: 3, Bug: n + 1}}
-	var first answer
-	do(t, []job{bug}, func(_ job, a answer) { first = a })
+	first := ask(t, bug)
 	bug.Schedule = first.Schedule
-	right := job{Scene: bug.Scene, Schedule: first.Schedule}
-	do(t, []job{bug, right}, func(j job, a answer) {
-		if same := a.Failure == first.Failure; same != (j.Options.Bug != 0) {
-			t.Errorf("bug %d, schedule %s: failure %q, and in the search %q", j.Options.Bug, j.Schedule, a.Failure, first.Failure)
-		}
-		if j.Options.Bug != 0 && a.Table != first.Table {
-			t.Errorf("the table differs:\n%s\nand before:\n%s", a.Table, first.Table)
-		}
-	})
+	if again := ask(t, bug); again.Failure != first.Failure || again.Table != first.Table {
+		t.Errorf("the replay of %s has failure %q, and the search %q; its table:\n%s\nand that of the search:\n%s",
+			bug.Schedule, again.Failure, first.Failure, again.Table, first.Table)
+	}
+	if right := ask(t, job{Scene: bug.Scene, Schedule: first.Schedule}); right.Failure == first.Failure {
+		t.Errorf("without the bug the replay of %s has failure %q too", bug.Schedule, right.Failure)
+	}
 	for _, want := range []string{"resource/lease.go:", "Lease[...].Release", "claim/claim.go:", "CompareAndSwap", "release", "caller"} {
 		if !strings.Contains(first.Table, want) {
 			t.Errorf("the table has no %q:\n%s", want, first.Table)
 		}
 	}
 	t.Log("\n" + first.Table)
-}
-
-func sum(some []int) (n int) {
-	for _, x := range some {
-		n += x
-	}
-	return n
 }
 
 // A planted bug must fit the source: its text is there once, inside of one function.
