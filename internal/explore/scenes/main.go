@@ -67,8 +67,8 @@ func run(job Job, out *json.Encoder) error {
 	}
 	a := Answer{Result: sched.Result{Scene: job.Scene, Bug: job.Options.Bug, Schedule: job.Schedule}}
 	if job.Schedule == "" {
-		job.Options.Progress = func(bound, schedules int) {
-			fmt.Fprintf(os.Stderr, "%s: %d schedules with at most %d preemptions so far\n", job.Scene, schedules, bound)
+		job.Options.Progress = func(bound, schedules int, done float64) {
+			fmt.Fprintf(os.Stderr, "%s: %d schedules with at most %d preemptions so far, %.0f %%\n", job.Scene, schedules, bound, 100*done)
 		}
 		a.Result = sched.Explore(scenes[i], job.Options)
 	}

@@ -93,9 +93,11 @@ type Options struct {
 	// Plain explores every schedule: also those that reach a state seen before, and those that
 	// preempt a goroutine before an operation that no other depends on. It is for tests of the search.
 	Plain bool
-	// Progress is called about each minute of a search, with its bound and how many schedules were explored
-	// with that; nil: no report.
-	Progress func(bound, schedules int) `json:"-"`
+	// Progress is called about each minute of a search; nil: no report. bound is how many preemptions it
+	// allows by now, and schedules how many were explored with these. done is an estimate of the part of the
+	// search that is done: as if each goroutine that may begin, and each decision of the first schedule in which
+	// it does, had as many schedules as any other.
+	Progress func(bound, schedules int, done float64) `json:"-"`
 }
 
 // Result is the result of a search.
@@ -120,6 +122,7 @@ type search struct {
 	seen      map[uint64]int8 // preemptions left, by state
 	conflicts sites           // before which a goroutine may be preempted
 	grown     bool
+	first     int // decisions of the first schedule in which the goroutine that began now begins
 	scratch   []*g
 	executed  uint64
 	plain     bool
@@ -227,6 +230,29 @@ func (s *search) next() bool {
 	return false
 }
 
+// deviates returns the first decision after that for the goroutine that begins of which another way than the
+// first is taken; -1: none is.
+func (s *search) deviates() int {
+	for i := 1; i < len(s.path); i++ {
+		if s.path[i].at > 0 {
+			return i
+		}
+	}
+	return -1
+}
+
+// done estimates which part of the search is done.
+func (s *search) done() float64 {
+	if len(s.path) == 0 {
+		return 0
+	}
+	part := 0.0
+	if i := s.deviates(); i > 0 && i < s.first {
+		part = 1 - float64(i)/float64(s.first)
+	}
+	return (float64(s.path[0].at) + part) / float64(s.path[0].n)
+}
+
 // once runs the scene once.
 func (s *search) once(scene Scene) *exec {
 	s.executed++
@@ -268,10 +294,13 @@ func Explore(scene Scene, o Options) (r Result) {
 		for {
 			e := s.once(scene)
 			n++
+			if s.deviates() < 0 {
+				s.first = len(s.path)
+			}
 			total++
 			if o.Progress != nil && total%1024 == 0 && time.Since(reported) >= time.Minute {
 				reported = time.Now()
-				o.Progress(bound, n)
+				o.Progress(bound, n, s.done())
 			}
 			if e.pruned {
 				pruned++
