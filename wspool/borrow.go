@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/respool/respool/internal/cause"
+	"github.com/respool/respool/internal/foreign"
 	"github.com/respool/respool/resource"
 	"github.com/respool/respool/wspool/internal/bridge"
 	"github.com/respool/respool/wspool/internal/wsconn"
@@ -176,7 +177,7 @@ func doOnce(ctx context.Context, from lender, r resource.Request, f func(context
 // doIdempotent is DoIdempotent.
 func doIdempotent(ctx context.Context, from lender, f func(context.Context, *Conn) error) error {
 	unsent, err := doOnce(ctx, from, resource.Request{}, f)
-	if !unsent && !errors.Is(err, ErrStale) {
+	if !unsent && !foreign.Is(err, ErrStale) {
 		return err
 	}
 	return do(ctx, from, resource.Request{Fresh: true}, f)

@@ -2,7 +2,6 @@ package wspool
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -10,6 +9,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
+	"github.com/respool/respool/internal/foreign"
 	"github.com/respool/respool/resource"
 )
 
@@ -72,8 +72,10 @@ type closing struct {
 // holds its slot for moments only. When destroy returns no goroutine reads or writes the
 // connection.
 func (l *link) destroy(cause error) {
-	l.endReclaimed(cause)
+	defer l.hub.count.roster.remove(l)
 	c := &closing{l, cause, make(chan struct{})}
+	defer c.cut() // also if a function of the user ends the goroutine
+	l.endReclaimed(cause)
 	giveUp := sync.OnceFunc(func() {
 		close(c.over)
 		l.raw.Abort()
@@ -90,8 +92,12 @@ func (l *link) destroy(cause error) {
 	limit := time.AfterFunc(l.hub.cfg.CloseTimeout, giveUp)
 	defer limit.Stop()
 	c.run()
+}
+
+// cut closes the socket and waits until no goroutine reads or writes the connection.
+func (c *closing) cut() {
+	l := c.l
 	l.raw.Abort()
-	defer l.hub.count.roster.remove(l)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for l.watch.reader != noReader || l.senders > 0 {
@@ -124,7 +130,7 @@ func (c *closing) futile() bool {
 	l.mu.Lock()
 	first, cut := l.end.cause, l.end.cut
 	l.mu.Unlock()
-	if cut || errors.Is(c.cause, ErrSilent) || errors.Is(first, ErrSilent) {
+	if cut || foreign.Is(c.cause, ErrSilent) || foreign.Is(first, ErrSilent) {
 		return true
 	}
 	longest := l.hub.longestSilence()
@@ -147,15 +153,15 @@ func (c *closing) closeUnanswered() {
 func (c *closing) sendClose(within time.Duration) bool {
 	code := websocket.CloseNormalClosure
 	switch {
-	case errors.Is(c.cause, resource.ErrClosed):
+	case foreign.Is(c.cause, resource.ErrClosed):
 		code = websocket.CloseGoingAway
-	case errors.Is(c.cause, ErrReadLimit):
+	case foreign.Is(c.cause, ErrReadLimit):
 		code = websocket.CloseMessageTooBig
-	case errors.Is(c.cause, ErrNotUTF8):
+	case foreign.Is(c.cause, ErrNotUTF8):
 		code = websocket.CloseInvalidFramePayloadData
 	}
 	err := sendClose(c.l.ws, code, within)
-	return err == nil || errors.Is(err, websocket.ErrCloseSent)
+	return err == nil || foreign.Is(err, websocket.ErrCloseSent)
 }
 
 func sendClose(ws *websocket.Conn, code int, within time.Duration) error {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
+	"github.com/respool/respool/internal/foreign"
 	"github.com/respool/respool/internal/making"
 	"github.com/respool/respool/resource"
 	"github.com/respool/respool/wspool/internal/wsconn"
@@ -252,7 +253,7 @@ func (d *dialing) handshake(ctx context.Context, conn net.Conn) (*websocket.Conn
 // err is gorilla's verdict.
 func (d *dialing) broken(c *answerConn, err error) error {
 	h := c.answer.Header
-	if errors.Is(err, websocket.ErrBadHandshake) {
+	if foreign.Is(err, websocket.ErrBadHandshake) {
 		return fmt.Errorf("%w: %s", err, upgradeFault(h))
 	}
 	if _, err := checkExtensions(h, d.cfg.Compression); err != nil {
@@ -333,9 +334,9 @@ func (d *dialing) finish(ctx context.Context, l *link) (err error) {
 func sanitized(err error) error {
 	var ne net.Error
 	switch {
-	case errors.As(err, &ne), errors.Is(err, websocket.ErrBadHandshake),
-		errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed),
-		errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+	case foreign.As(err, &ne), foreign.Is(err, websocket.ErrBadHandshake),
+		foreign.Is(err, io.EOF), foreign.Is(err, io.ErrUnexpectedEOF), foreign.Is(err, net.ErrClosed),
+		foreign.Is(err, context.Canceled), foreign.Is(err, context.DeadlineExceeded):
 		return err
 	}
 	return errAnswer
@@ -344,8 +345,7 @@ func sanitized(err error) error {
 // causeOf returns why ctx ended if that is the reason of err, and err otherwise. A
 // deadline may reach the socket just before it reaches ctx.
 func causeOf(ctx context.Context, err error) error {
-	var ne net.Error
-	if at, ok := ctx.Deadline(); ok && errors.As(err, &ne) && ne.Timeout() && !time.Now().Before(at) {
+	if at, ok := ctx.Deadline(); ok && foreign.Timeout(err) && !time.Now().Before(at) {
 		<-ctx.Done()
 	}
 	if ctx.Err() != nil {
@@ -470,7 +470,7 @@ func (t *dialTrace) connect(addr string) {
 // NetDial was not called.
 func (t *dialTrace) resolving(err error) bool {
 	var de *net.DNSError
-	if errors.As(err, &de) {
+	if foreign.As(err, &de) {
 		return true
 	}
 	if t == nil {

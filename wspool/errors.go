@@ -10,6 +10,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"github.com/respool/respool/internal/cause"
+	"github.com/respool/respool/internal/foreign"
 	"github.com/respool/respool/resource"
 	"github.com/respool/respool/wspool/internal/wsconn"
 )
@@ -113,14 +114,14 @@ func (e *EndError) Unwrap() error { return e.Err }
 // readError turns an error of gorilla's reader into an error of this package.
 func readError(err error) error {
 	var ce *websocket.CloseError
-	if errors.As(err, &ce) {
+	if foreign.As(err, &ce) {
 		return &CloseError{Code: ce.Code, Text: ce.Text, ByPeer: true}
 	}
 	var flood wsconn.ControlFloodError
-	if errors.As(err, &flood) {
+	if foreign.As(err, &flood) {
 		return fmt.Errorf("%w: over %d control frames in a second", ErrFlooded, int(flood))
 	}
-	if errors.Is(err, websocket.ErrReadLimit) || errors.Is(err, wsconn.ErrTail) {
+	if foreign.Is(err, websocket.ErrReadLimit) || errors.Is(err, wsconn.ErrTail) {
 		return fmt.Errorf("%w (%w)", ErrReadLimit, err)
 	}
 	text, ours := strings.CutPrefix(err.Error(), "websocket: ")

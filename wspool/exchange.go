@@ -3,12 +3,12 @@ package wspool
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"runtime"
 
 	"github.com/gorilla/websocket"
 
+	"github.com/respool/respool/internal/foreign"
 	"github.com/respool/respool/resource"
 	"github.com/respool/respool/wspool/internal/wsconn"
 )
@@ -96,7 +96,7 @@ func exchange(ctx context.Context, from lender, o ExchangeOptions, request Messa
 		return reply, fmt.Errorf("wspool: write: %w", badType(request.Type))
 	}
 	reply, unsent, err := exchangeOnce(ctx, from, o.Request, request)
-	if o.Idempotent && (unsent || errors.Is(err, ErrStale)) {
+	if o.Idempotent && (unsent || foreign.Is(err, ErrStale)) {
 		o.Request.Fresh = true
 		reply, _, err = exchangeOnce(ctx, from, o.Request, request)
 	}

@@ -162,17 +162,19 @@ func (c *Conn) ReadWhole(ctx context.Context, dst []byte) (messageType int, p []
 // nextWhole is next for ReadWhole: it begins to read the next message when that has arrived
 // whole, and may have appended it to dst. The caller then has readTurn.
 func (c *lease) nextWhole(ctx context.Context, dst []byte) (m incoming, err error) {
-	bound, poll := boundOf(ctx), ctx.Err() != nil
+	ended := ctx.Err() != nil
+	bound, poll := boundOf(ctx), ended
 	if poll {
 		bound = nil
 	}
 	if err := c.openRead(ctx, bound, true); err != nil {
 		return m, err
 	}
-	m, again, err := c.tryWhole(ctx, dst, poll)
+	m, again, err := c.tryWhole(ctx, ended, dst, poll)
 	for again {
+		ended = ctx.Err() != nil
 		c.link.mu.Lock()
-		m, again, err = c.tryWhole(ctx, dst, poll)
+		m, again, err = c.tryWhole(ctx, ended, dst, poll)
 	}
 	if err != nil {
 		c.closeRead(ctx)
@@ -180,9 +182,9 @@ func (c *lease) nextWhole(ctx context.Context, dst []byte) (m incoming, err erro
 	return m, err
 }
 
-// tryWhole is one attempt of nextWhole. It is called with mu held and returns without. poll says
-// that it must not block.
-func (c *lease) tryWhole(ctx context.Context, dst []byte, poll bool) (m incoming, again bool, err error) {
+// tryWhole is one attempt of nextWhole, with ended and again as in tryNext. It is called with mu held and
+// returns without. poll says that it must not block.
+func (c *lease) tryWhole(ctx context.Context, ended bool, dst []byte, poll bool) (m incoming, again bool, err error) {
 	l := c.link
 	switch {
 	case l.watch.pending.r != nil && !l.frames.WholePending():
@@ -190,9 +192,9 @@ func (c *lease) tryWhole(ctx context.Context, dst []byte, poll bool) (m incoming
 		l.mu.Unlock()
 		return m, false, ErrPartial
 	case l.watch.pending.r != nil: // reading it does not block
-		return c.tryNext(context.Background(), true)
-	case l.lease != c, l.end.cause != nil, l.watch.reader != noReader, ctx.Err() != nil && !poll:
-		return c.tryNext(ctx, true)
+		return c.tryNext(context.Background(), false, true)
+	case l.lease != c, l.end.cause != nil, l.watch.reader != noReader, ended && !poll:
+		return c.tryNext(ctx, ended, true)
 	}
 	l.disarmLocked()
 	l.watch.reader = leaseReader

@@ -3,7 +3,6 @@ package wspool
 import (
 	"container/heap"
 	"context"
-	"errors"
 	"fmt"
 	"runtime"
 	"slices"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
+	"github.com/respool/respool/internal/foreign"
 	"github.com/respool/respool/wspool/internal/wsconn"
 )
 
@@ -330,8 +330,8 @@ func (l *link) ping(nonce uint64) {
 // a close frame that was sent before.
 func fatal(err error) bool {
 	var temporary interface{ Temporary() bool }
-	return err != nil && !errors.Is(err, websocket.ErrCloseSent) &&
-		!(errors.As(err, &temporary) && temporary.Temporary())
+	return err != nil && !foreign.Is(err, websocket.ErrCloseSent) &&
+		!(foreign.As(err, &temporary) && temporary.Temporary())
 }
 
 // sendPongs sends the pongs that are queued, without keeping the reader.

@@ -2,12 +2,12 @@ package wspool
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"runtime"
 	"sync/atomic"
 	"time"
 
+	"github.com/respool/respool/internal/foreign"
 	"github.com/respool/respool/resource"
 	"github.com/respool/respool/wspool/internal/bridge"
 )
@@ -126,12 +126,13 @@ func (c *lease) orReleased(err error) error {
 		return ErrReleased
 	}
 	l := c.link
+	over := c.endedBy(err)
 	l.mu.Lock()
-	dead := l.end.cause != nil && errors.Is(err, l.end.cause) || l.dirt.mute
+	dead := over || l.dirt.mute
 	stale := dead && c.state.in == 0 && !l.frames.State().MessagePending && !c.detached
 	l.mu.Unlock()
-	if !stale || errors.Is(err, ErrUnsolicited) || errors.Is(err, context.Canceled) ||
-		errors.Is(err, context.DeadlineExceeded) || c.pooled.Info().Leases <= 1 {
+	if !stale || foreign.Is(err, ErrUnsolicited) || foreign.Is(err, context.Canceled) ||
+		foreign.Is(err, context.DeadlineExceeded) || c.pooled.Info().Leases <= 1 {
 		return err
 	}
 	l.mu.Lock()
@@ -144,6 +145,12 @@ func (c *lease) orReleased(err error) error {
 	return fmt.Errorf("%w: %w", ErrStale, err)
 }
 
+// endedBy reports whether err is why the connection has ended. No lock is held: err may be the caller's.
+func (c *lease) endedBy(err error) bool {
+	cause := c.link.cause()
+	return cause != nil && foreign.Is(err, cause)
+}
+
 // unsent reports whether err is why the connection ended, and the lease has written
 // nothing, so that the peer cannot have acted on it.
 func (c *lease) unsent(err error) bool {
@@ -151,9 +158,10 @@ func (c *lease) unsent(err error) bool {
 		return false
 	}
 	l := c.link
+	over := c.endedBy(err)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return c.state.out == 0 && l.lease == c && l.end.cause != nil && errors.Is(err, l.end.cause)
+	return over && c.state.out == 0 && l.lease == c
 }
 
 // received reports whether the lease has read a message.

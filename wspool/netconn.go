@@ -2,7 +2,6 @@ package wspool
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -11,6 +10,8 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+
+	"github.com/respool/respool/internal/foreign"
 )
 
 // NetConn returns the lease as a stream: each Write sends one message of messageType, and
@@ -77,7 +78,7 @@ func (s *stream) Write(p []byte) (int, error) {
 // endOf returns io.EOF for an end that the peer calls normal, and other errors unchanged.
 func endOf(err error) error {
 	var ce *CloseError
-	if errors.As(err, &ce) && ce.ByPeer && ce.Code == websocket.CloseNormalClosure {
+	if foreign.As(err, &ce) && ce.ByPeer && ce.Code == websocket.CloseNormalClosure {
 		return io.EOF
 	}
 	return err

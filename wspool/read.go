@@ -7,12 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"runtime"
 	"time"
 
 	"github.com/gorilla/websocket"
 
+	"github.com/respool/respool/internal/foreign"
 	"github.com/respool/respool/wspool/internal/wsconn"
 )
 
@@ -150,13 +150,15 @@ func (r *messageReader) Read(p []byte) (n int, err error) {
 // harms nothing and makes it return errQuiet, and ctx does not interrupt a message that
 // has begun.
 func (c *lease) next(ctx context.Context, soft bool) (m incoming, err error) {
+	ended := ctx.Err() != nil
 	if err := c.openRead(ctx, boundOf(ctx), soft); err != nil {
 		return m, err
 	}
-	m, again, err := c.tryNext(ctx, soft)
+	m, again, err := c.tryNext(ctx, ended, soft)
 	for again {
+		ended = ctx.Err() != nil
 		c.link.mu.Lock()
-		m, again, err = c.tryNext(ctx, soft)
+		m, again, err = c.tryNext(ctx, ended, soft)
 	}
 	if err != nil {
 		c.closeRead(ctx)
@@ -215,14 +217,14 @@ func (c *lease) endRead(ctx context.Context, whole bool) {
 // a context that ends before is heeded that much later.
 const hookWithin = 10 * time.Millisecond
 
-// tryNext is one attempt of next. again says that another one is needed. It is called with
-// mu held and returns without.
-func (c *lease) tryNext(ctx context.Context, soft bool) (m incoming, again bool, err error) {
+// tryNext is one attempt of next. ended says that ctx had ended before mu was locked: its methods may be
+// the caller's. again says that another attempt is needed. It is called with mu held and returns without.
+func (c *lease) tryNext(ctx context.Context, ended, soft bool) (m incoming, again bool, err error) {
 	l := c.link
 	switch {
 	case l.lease != c:
 		err = ErrReleased
-	case ctx.Err() != nil:
+	case ended:
 		l.mu.Unlock()
 		return m, false, c.abandoned(ctx, soft)
 	case l.watch.pending.r != nil:
@@ -346,16 +348,15 @@ func (c *lease) readFailed(ctx context.Context, err error) error {
 	if cause := l.cause(); cause != nil {
 		return cause // the read was interrupted for that
 	}
-	if errors.Is(err, ErrReadLimit) {
+	if foreign.Is(err, ErrReadLimit) {
 		l.fail(refuseLength(l.ws, err, l.hub.cfg.ReadLimit))
 		return l.cause()
 	}
-	if errors.Is(err, ErrNotUTF8) {
+	if foreign.Is(err, ErrNotUTF8) {
 		l.fail(refuseText(l.ws, err))
 		return l.cause()
 	}
-	var ne net.Error
-	if errors.As(err, &ne) && ne.Timeout() {
+	if foreign.Timeout(err) {
 		if ctx.Err() != nil {
 			err = fmt.Errorf("wspool: read: %w", causeOf(ctx, err))
 		}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
+	"github.com/respool/respool/internal/foreign"
 	"github.com/respool/respool/internal/random"
 	"github.com/respool/respool/resource"
 )
@@ -70,7 +71,7 @@ const (
 // one is longer than 5 s: one caller's messages must not stop the others.
 func DefaultRedial(cause error, streak int) time.Duration {
 	var dial *DialError
-	dialed := errors.As(cause, &dial)
+	dialed := foreign.As(cause, &dial)
 	if dialed {
 		if dial.RetryAfterSet {
 			d := min(max(dial.RetryAfter, 0), forever)
@@ -88,7 +89,7 @@ func DefaultRedial(cause error, streak int) time.Duration {
 	var end *EndError
 	answered := false // the end may be the answer to what a lease wrote
 	served := false
-	if errors.As(cause, &end) {
+	if foreign.As(cause, &end) {
 		answered, served = end.Asked, end.Served
 	}
 	code := closeCode(cause)
@@ -152,7 +153,7 @@ func grown(first time.Duration, factor float64, streak int, most time.Duration) 
 // closeCode returns the close code in cause; 0: there is none.
 func closeCode(cause error) int {
 	var ce *CloseError
-	if errors.As(cause, &ce) {
+	if foreign.As(cause, &ce) {
 		return ce.Code
 	}
 	return 0
@@ -166,7 +167,7 @@ func lost(cause error, code int) bool {
 		return true
 	case 0:
 		var ne net.Error
-		return errors.Is(cause, ErrSilent) || errors.As(cause, &ne) || errors.Is(cause, io.EOF) || errors.Is(cause, io.ErrUnexpectedEOF)
+		return foreign.Is(cause, ErrSilent) || foreign.As(cause, &ne) || foreign.Is(cause, io.EOF) || foreign.Is(cause, io.ErrUnexpectedEOF)
 	}
 	return false
 }
@@ -434,7 +435,7 @@ func kindOf(cause error) int {
 	var de *DialError
 	code := closeCode(cause)
 	switch {
-	case code == 0 && errors.As(cause, &de):
+	case code == 0 && foreign.As(cause, &de):
 		if de.RetryAfterSet {
 			return -de.Status
 		}
@@ -448,7 +449,7 @@ func kindOf(cause error) int {
 // ofLease reports whether cause is an end that is evidence about one lease at most.
 func ofLease(cause error) bool {
 	var end *EndError
-	return errors.As(cause, &end) && (end.Served || end.Asked)
+	return foreign.As(cause, &end) && (end.Served || end.Asked)
 }
 
 // provenAfter is how long a connection must stay up to show that the cause that ended

@@ -1,7 +1,6 @@
 package wspool
 
 import (
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -11,6 +10,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
+	"github.com/respool/respool/internal/foreign"
 	"github.com/respool/respool/resource"
 )
 
@@ -82,17 +82,17 @@ type counts struct {
 
 // end counts the end of a connection that the pool did not end.
 func (c *counts) end(cause error) {
-	if errors.Is(cause, ErrSilent) {
+	if foreign.Is(cause, ErrSilent) {
 		c.silent.Add(1)
 	}
 	code := 0
 	var ce *CloseError
 	switch {
-	case errors.As(cause, &ce):
+	case foreign.As(cause, &ce):
 		code = ce.Code
-	case errors.Is(cause, ErrReadLimit):
+	case foreign.Is(cause, ErrReadLimit):
 		code = websocket.CloseMessageTooBig
-	case errors.Is(cause, ErrNotUTF8):
+	case foreign.Is(cause, ErrNotUTF8):
 		code = websocket.CloseInvalidFramePayloadData
 	default:
 		return

@@ -2,10 +2,10 @@ package wspool
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
+	"github.com/respool/respool/internal/foreign"
 	"github.com/respool/respool/resource"
 )
 
@@ -82,7 +82,7 @@ func subscribe(ctx context.Context, from lender, f func(context.Context, *Conn, 
 			var permanent *permanentError
 			if err == nil {
 				return nil
-			} else if errors.As(err, &permanent) {
+			} else if foreign.As(err, &permanent) {
 				return permanent.err
 			}
 			lasted := time.Since(began) >= provenAfter
@@ -93,8 +93,8 @@ func subscribe(ctx context.Context, from lender, f func(context.Context, *Conn, 
 			if short++; lasted {
 				short = 0
 			}
-		case errors.As(err, &refused):
-			if ctx.Err() != nil || errors.Is(err, resource.ErrClosed) {
+		case foreign.As(err, &refused):
+			if ctx.Err() != nil || foreign.Is(err, resource.ErrClosed) {
 				return gap.after(err)
 			}
 			gap.Failures, gap.LastFailure = gap.Failures+1, err
@@ -137,7 +137,7 @@ func pauseCalls(ctx context.Context, short int) bool {
 
 // endOfSubscription returns the error of a subscription that ends with ctx, after err.
 func endOfSubscription(ctx context.Context, err error) error {
-	if cause := context.Cause(ctx); !errors.Is(err, cause) {
+	if cause := context.Cause(ctx); !foreign.Is(err, cause) {
 		return fmt.Errorf("wspool: subscription ended: %w; last failure: %w", cause, err)
 	}
 	return err

@@ -3,7 +3,6 @@ package wspool
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -12,6 +11,8 @@ import (
 	"sync/atomic"
 
 	"github.com/gorilla/websocket"
+
+	"github.com/respool/respool/internal/foreign"
 )
 
 // secure runs a TLS handshake over c with the host of that name, whose certificate is
@@ -127,7 +128,7 @@ func refusedIdentity(e *DialError) bool {
 		return true
 	}
 	var ce *CloseError
-	if errors.As(e.Err, &ce) {
+	if foreign.As(e.Err, &ce) {
 		switch ce.Code {
 		case websocket.ClosePolicyViolation, 3000, 4401, 4403:
 			return true

@@ -8,6 +8,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/respool/respool/internal/foreign"
 	"github.com/respool/respool/wspool/internal/wsconn"
 )
 
@@ -73,7 +74,7 @@ func (w *watcher) late(m incoming) error {
 		return err
 	}
 	_, err = w.respond(Message{m.kind, data})
-	if errors.As(err, new(*refusal)) {
+	if foreign.As(err, new(*refusal)) {
 		err = nil
 	}
 	return err
@@ -84,9 +85,9 @@ func (w *watcher) readAll(m incoming) ([]byte, error) {
 	l := w.l
 	data, err := l.readAll(m)
 	switch {
-	case errors.Is(err, ErrReadLimit):
+	case foreign.Is(err, ErrReadLimit):
 		return nil, refuseLength(l.ws, err, l.hub.cfg.ReadLimit)
-	case errors.Is(err, ErrNotUTF8):
+	case foreign.Is(err, ErrNotUTF8):
 		return nil, refuseText(l.ws, err)
 	case err != nil:
 		return nil, readError(err)

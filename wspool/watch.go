@@ -1,9 +1,9 @@
 package wspool
 
 import (
-	"errors"
 	"io"
 
+	"github.com/respool/respool/internal/foreign"
 	"github.com/respool/respool/internal/readiness"
 	"github.com/respool/respool/wspool/internal/wsconn"
 )
@@ -246,7 +246,7 @@ func (w *watcher) run(m incoming) {
 		case ownerGone: // NextReader skips the rest of the message
 		}
 		if err != nil {
-			if errors.Is(err, ErrUnread) {
+			if foreign.Is(err, ErrUnread) {
 				l.hub.count.tainted.Add(1)
 				l.mu.Lock()
 				l.end.closing = true // the pool ends it: Config.Redial is not asked

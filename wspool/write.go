@@ -6,13 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"runtime"
 	"time"
 	"unicode/utf8"
 
 	"github.com/gorilla/websocket"
 
+	"github.com/respool/respool/internal/foreign"
 	"github.com/respool/respool/wspool/internal/wsconn"
 )
 
@@ -129,7 +129,7 @@ func (w *messageWriter) Close() error {
 	}
 	w.check(nil, true)
 	err := w.step(w.w.Close)
-	if errors.Is(err, ErrReleased) {
+	if foreign.Is(err, ErrReleased) {
 		return err
 	}
 	w.closed = true
@@ -208,13 +208,14 @@ func (c *lease) readyToWrite(ctx context.Context, kind int) error {
 	if !isData(kind) {
 		return fmt.Errorf("wspool: write: %w", badType(kind))
 	}
+	ended := ctx.Err() // before the lock: ctx may be of a type of the caller's
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.lease != c {
 		return ErrReleased
 	}
-	if err := ctx.Err(); err != nil {
-		return fmt.Errorf("wspool: write: %w", err)
+	if ended != nil {
+		return fmt.Errorf("wspool: write: %w", ended)
 	}
 	c.state.running++
 	err := c.tryWriteLocked()
@@ -327,8 +328,7 @@ func (c *lease) writeError(ctx context.Context, err error) error {
 		return err // orReleased replaces it
 	}
 	l := c.link
-	var ne net.Error
-	if timeout := errors.As(err, &ne) && ne.Timeout(); !timeout {
+	if !foreign.Timeout(err) {
 		l.mu.Lock()
 		if l.watchableLocked() {
 			l.startWatchLocked() // the watcher finds out

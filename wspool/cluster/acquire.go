@@ -2,13 +2,13 @@ package cluster
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"slices"
 	"time"
 
 	"github.com/respool/respool/endpoint"
+	"github.com/respool/respool/internal/foreign"
 	"github.com/respool/respool/internal/random"
 	"github.com/respool/respool/resource"
 	"github.com/respool/respool/wspool"
@@ -166,7 +166,7 @@ func (u *use) try(ctx context.Context, key string, r resource.Request, except st
 		if err == nil {
 			return nil
 		}
-		goesOn := errors.Is(err, resource.ErrMaxWait) && ctx.Err() == nil || c.triesOthers(ctx, err)
+		goesOn := foreign.Is(err, resource.ErrMaxWait) && ctx.Err() == nil || c.triesOthers(ctx, err)
 		if !goesOn || r.MaxWait > 0 && rest <= 0 {
 			u.finish(endpoint.Evidence{})
 			return c.closedError(err)
@@ -342,11 +342,11 @@ func (c *Cluster) spread(keys []string) {
 // err is about the endpoints, and not about the caller.
 func (c *Cluster) triesOthers(ctx context.Context, err error) bool {
 	switch {
-	case ctx.Err() != nil, c.ctx.Err() != nil, errors.Is(err, resource.ErrMaxWait):
+	case ctx.Err() != nil, c.ctx.Err() != nil, foreign.Is(err, resource.ErrMaxWait):
 		return false
 	}
 	var failed *resource.AcquireError
-	if errors.As(err, &failed) {
+	if foreign.As(err, &failed) {
 		switch failed.Reason {
 		case resource.ReasonCanceled, resource.ReasonMaxWait, resource.ReasonAdmission, resource.ReasonQueue, resource.ReasonNearEnd:
 			return false
@@ -358,7 +358,7 @@ func (c *Cluster) triesOthers(ctx context.Context, err error) bool {
 // closedError returns err. If the cluster is closed and err says that an endpoint is drained, it
 // returns the error of a closed pool.
 func (c *Cluster) closedError(err error) error {
-	if c.ctx.Err() != nil && errors.Is(err, resource.ErrDraining) {
+	if c.ctx.Err() != nil && foreign.Is(err, resource.ErrDraining) {
 		return &resource.AcquireError{Err: resource.ErrClosed, Reason: resource.ReasonClosed}
 	}
 	return err

@@ -13,6 +13,7 @@ import (
 
 	"github.com/respool/respool/endpoint"
 	"github.com/respool/respool/internal/attached"
+	"github.com/respool/respool/internal/foreign"
 	"github.com/respool/respool/internal/tasks"
 	"github.com/respool/respool/resource"
 	"github.com/respool/respool/wspool"
@@ -465,7 +466,7 @@ func (c *Cluster) probe(ctx context.Context, addr string) error {
 		err := bridge.MakeOne(ctx, c.manager, addr)
 		var refused *resource.Rejection
 		switch {
-		case errors.Is(err, resource.ErrFull):
+		case foreign.Is(err, resource.ErrFull):
 			conn, err := c.manager.Acquire(ctx, addr)
 			if err != nil {
 				// That no connection became free is not the endpoint's failure. What a dial
@@ -476,7 +477,7 @@ func (c *Cluster) probe(ctx context.Context, addr string) error {
 			defer conn.Release()
 			_, err = conn.Ping(ctx)
 			return err
-		case errors.As(err, &refused) && refused.RetryAfter > 0: // a pause after the last failure
+		case foreign.As(err, &refused) && refused.RetryAfter > 0: // a pause after the last failure
 			t := time.NewTimer(refused.RetryAfter)
 			select {
 			case <-t.C:

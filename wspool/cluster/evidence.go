@@ -2,11 +2,11 @@ package cluster
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"syscall"
 
 	"github.com/respool/respool/endpoint"
+	"github.com/respool/respool/internal/foreign"
 	"github.com/respool/respool/resource"
 	"github.com/respool/respool/wspool"
 )
@@ -24,14 +24,14 @@ func evidenceOfDial(err, reset error) endpoint.Evidence {
 	}
 	e := endpoint.Evidence{Kind: endpoint.DialFailed, Err: err}
 	var d *wspool.DialError
-	if !errors.As(err, &d) {
+	if !foreign.As(err, &d) {
 		// Not of a dial: a panic, an end by Close or Reset, or a Quota.
 		return endpoint.Evidence{Kind: endpoint.Local, Err: err}
 	}
 	e.Phase, e.Status = d.Phase, d.Status
 	var closed *wspool.CloseError
 	switch {
-	case ended(d.Err), reset != nil && errors.Is(d.Err, reset):
+	case ended(d.Err), reset != nil && foreign.Is(d.Err, reset):
 		return endpoint.Evidence{}
 	case isLocal(d.Err), d.Phase == "prepare":
 		e.Kind = endpoint.Local
@@ -42,7 +42,7 @@ func evidenceOfDial(err, reset error) endpoint.Evidence {
 		default:
 			e.Kind = endpoint.Local
 		}
-	case errors.As(d.Err, &closed):
+	case foreign.As(d.Err, &closed):
 		e.Kind, e.Code = endpoint.Closed, closed.Code
 	case d.Phase == "set-up" && !lost(d.Err):
 		// OnConnect itself has refused, as where the server did not accept the client's token.
@@ -53,13 +53,13 @@ func evidenceOfDial(err, reset error) endpoint.Evidence {
 
 // ended reports whether err is that the dial was no longer wanted.
 func ended(err error) bool {
-	return errors.Is(err, context.Canceled) || errors.Is(err, resource.ErrClosed) || errors.Is(err, resource.ErrReset) ||
-		errors.Is(err, ErrLeft) || errors.Is(err, ErrDrainTimeout)
+	return foreign.Is(err, context.Canceled) || foreign.Is(err, resource.ErrClosed) || foreign.Is(err, resource.ErrReset) ||
+		foreign.Is(err, ErrLeft) || foreign.Is(err, ErrDrainTimeout)
 }
 
 func isLocal(err error) bool {
 	for _, l := range localErrors {
-		if errors.Is(err, l) {
+		if foreign.Is(err, l) {
 			return true
 		}
 	}
@@ -69,8 +69,8 @@ func isLocal(err error) bool {
 // lost reports whether err is that a connection was lost, or took too long.
 func lost(err error) bool {
 	var n interface{ Timeout() bool } // of net.Error
-	return errors.As(err, &n) || errors.Is(err, wspool.ErrSilent) || errors.Is(err, wspool.ErrStale) || errors.Is(err, resource.ErrMakeTimeout) ||
-		errors.Is(err, context.DeadlineExceeded)
+	return foreign.As(err, &n) || foreign.Is(err, wspool.ErrSilent) || foreign.Is(err, wspool.ErrStale) || foreign.Is(err, resource.ErrMakeTimeout) ||
+		foreign.Is(err, context.DeadlineExceeded)
 }
 
 // evidenceOfEnd returns what the end of a connection that the pool did not end says about the
@@ -78,14 +78,14 @@ func lost(err error) bool {
 func evidenceOfEnd(err error) endpoint.Evidence {
 	var closed *wspool.CloseError
 	switch {
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded): // a caller's
+	case foreign.Is(err, context.Canceled), foreign.Is(err, context.DeadlineExceeded): // a caller's
 		return endpoint.Evidence{}
-	case errors.Is(err, wspool.ErrSilent):
+	case foreign.Is(err, wspool.ErrSilent):
 		return endpoint.Evidence{Kind: endpoint.Silence, Err: err}
-	case errors.As(err, &closed):
+	case foreign.As(err, &closed):
 		return endpoint.Evidence{Kind: endpoint.Closed, Code: closed.Code, Err: err}
-	case errors.Is(err, wspool.ErrUnsolicited), errors.Is(err, wspool.ErrUnread), errors.Is(err, wspool.ErrReadLimit),
-		errors.Is(err, wspool.ErrNotUTF8), errors.Is(err, wspool.ErrFlooded):
+	case foreign.Is(err, wspool.ErrUnsolicited), foreign.Is(err, wspool.ErrUnread), foreign.Is(err, wspool.ErrReadLimit),
+		foreign.Is(err, wspool.ErrNotUTF8), foreign.Is(err, wspool.ErrFlooded):
 		// The endpoint works; it sends what this client does not accept.
 		return endpoint.Evidence{Kind: endpoint.Nothing, Err: err}
 	case isLocal(err):

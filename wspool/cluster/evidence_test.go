@@ -55,6 +55,12 @@ func TestEvidenceOfDial(t *testing.T) {
 	}
 }
 
+// brokenError is an error whose methods panic where it is a nil pointer.
+type brokenError struct{ inner error }
+
+func (e *brokenError) Error() string { return e.inner.Error() }
+func (e *brokenError) Unwrap() error { return e.inner }
+
 // What the end of a connection says about the endpoint.
 func TestEvidenceOfEnd(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -75,6 +81,7 @@ func TestEvidenceOfEnd(t *testing.T) {
 		"out of buffers":           {&net.OpError{Err: syscall.ENOBUFS}, endpoint.Local, 0},
 		"the pool was closed":      {resource.ErrClosed, endpoint.Nothing, 0},
 		"the client breaks a rule": {&wspool.CloseError{Code: 1002, ByPeer: true}, endpoint.Closed, 1002},
+		"its methods panic":        {fmt.Errorf("mine: %w", (*brokenError)(nil)), endpoint.Closed, 0},
 	} {
 		if got := evidenceOfEnd(c.err); got.Kind != c.kind || got.Code != c.code {
 			t.Errorf("%s: %v, code %d; want %v, %d", name, got.Kind, got.Code, c.kind, c.code)

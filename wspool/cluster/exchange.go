@@ -3,7 +3,6 @@ package cluster
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 
@@ -11,6 +10,7 @@ import (
 
 	"github.com/respool/respool/endpoint"
 	"github.com/respool/respool/internal/cause"
+	"github.com/respool/respool/internal/foreign"
 	"github.com/respool/respool/resource"
 	"github.com/respool/respool/wspool"
 	"github.com/respool/respool/wspool/internal/bridge"
@@ -124,13 +124,13 @@ func (x *exchange) run(ctx context.Context, c *Cluster, o *ExchangeOptions, exce
 // acquireFailed reports whether err is that of an acquire.
 func acquireFailed(err error) bool {
 	var failed *resource.AcquireError
-	return errors.As(err, &failed)
+	return foreign.As(err, &failed)
 }
 
 // connEnded reports whether an exchange failed with err because its connection has ended, and not
 // because of its own messages.
 func connEnded(err error) bool {
-	return !errors.Is(err, wspool.ErrReadLimit) && !errors.Is(err, wspool.ErrNotUTF8) && !errors.Is(err, wspool.ErrUnsolicited)
+	return !foreign.Is(err, wspool.ErrReadLimit) && !foreign.Is(err, wspool.ErrNotUTF8) && !foreign.Is(err, wspool.ErrUnsolicited)
 }
 
 // Do lends a connection to f and ends the lease when f returns, as [wspool.Pool.Do] does. It
@@ -152,7 +152,7 @@ func (c *Cluster) DoWith(ctx context.Context, r resource.Request, f func(context
 // blocks and fails as Do.
 func (c *Cluster) DoIdempotent(ctx context.Context, f func(context.Context, *wspool.Conn) error) error {
 	at, unsent, err := c.doOnce(ctx, resource.Request{}, "", f)
-	if at == "" || ctx.Err() != nil || !unsent && !errors.Is(err, wspool.ErrStale) {
+	if at == "" || ctx.Err() != nil || !unsent && !foreign.Is(err, wspool.ErrStale) {
 		return err
 	}
 	_, _, err = c.doOnce(ctx, resource.Request{}, at, f)

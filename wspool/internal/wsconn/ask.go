@@ -41,7 +41,8 @@ func (w *RawConn) askLocked() (wait bool) {
 		return false
 	}
 	ask := w.ask
-	w.ask, w.budget = nil, w.askCtx
+	w.ask = nil
+	w.boundLocked(w.askCtx)
 	w.mu.Unlock()
 	defer func() {
 		w.mu.Lock()

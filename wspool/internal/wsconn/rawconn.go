@@ -48,6 +48,7 @@ type RawConn struct {
 
 	pressed uint64          // bytes that the network took of writes that had to wait
 	budget  context.Context // bounds the message being written; nil: none is
+	message uint64          // its number
 	waiting bool            // a Write waits for the network
 
 	backlog backlog // what a deferred write has left to be written

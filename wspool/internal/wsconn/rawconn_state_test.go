@@ -410,15 +410,17 @@ func TestSever(t *testing.T) {
 		defer b.Close()
 		w := NewRawConn(a, false, time.Hour)
 		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
 		w.BeginMessage(ctx)
+		first := w.message
 		w.EndMessage()
-		w.severFor(ctx)
-		cancel()
+		w.severMessage(first)
+		w.BeginMessage(ctx)
+		w.severMessage(first)
 		if w.Severed() {
 			t.Error("severed for a message that has ended")
 		}
-		w.BeginMessage(ctx)
-		w.severFor(ctx)
+		w.severMessage(w.message)
 		if !w.Severed() {
 			t.Error("not severed")
 		}

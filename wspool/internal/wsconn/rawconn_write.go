@@ -49,11 +49,11 @@ const slowParts = 8
 // stayed would pass, and fail what TLS writes of its own accord, for ever.
 func (w *RawConn) writeSlow(p []byte, explicit int64) (int, error) {
 	w.mu.Lock()
-	ctx := w.budget // nil: a write of TLS itself, outside any message
+	ctx, message := w.budget, w.message // nil: a write of TLS itself, outside any message
 	w.waiting = true
 	w.mu.Unlock()
 	if ctx != nil && ctx.Done() != nil {
-		defer context.AfterFunc(ctx, func() { w.severFor(ctx) })()
+		defer context.AfterFunc(ctx, func() { w.severMessage(message) })()
 	}
 	unsent := w.unsent()
 	n, err := 0, error(nil)
@@ -146,8 +146,13 @@ func (w *RawConn) unsent() int {
 // BeginMessage makes ctx bound the next message, until EndMessage.
 func (w *RawConn) BeginMessage(ctx context.Context) {
 	w.mu.Lock()
-	w.budget = ctx
+	w.boundLocked(ctx)
 	w.mu.Unlock()
+}
+
+func (w *RawConn) boundLocked(ctx context.Context) {
+	w.budget = ctx
+	w.message++
 }
 
 // EndMessage ends the message.
@@ -197,11 +202,11 @@ func (w *RawConn) SeverWaiting() {
 	}
 }
 
-// severFor is Sever, unless the message that ctx bounds has ended meanwhile.
-func (w *RawConn) severFor(ctx context.Context) {
+// severMessage is Sever, unless the message of that number has ended meanwhile.
+func (w *RawConn) severMessage(number uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.budget == ctx {
+	if w.budget != nil && w.message == number {
 		w.severLocked()
 	}
 }
