@@ -940,6 +940,57 @@ func TestAnyInspect(t *testing.T) {
 	})
 }
 
+// A listing of a Keyed names a caller once, in however many lines it waits.
+func TestAnyInspect_ThreeLines(t *testing.T) {
+	keyed(t, 3, 1, nil, func(h *keyedHarness) {
+		held := h.hold("a", "b", "c")
+		c := h.goAny(resource.Request{Class: "any"}, "a", "b", "c")
+		c.waits()
+		for range 2 {
+			if in := h.k.Inspect(10); len(in.Waiting) != 1 || in.Stats.Waiting != 1 {
+				t.Errorf("%+v", in.Waiting)
+			}
+		}
+		held["c"].Release()
+		c.got("c").Release()
+		held["a"].Release()
+		held["b"].Release()
+	})
+}
+
+// How long calls of AcquireAny take that do not wait is extrapolated from a sample of them.
+func TestAnyAcquireTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const late, n = 7 * time.Millisecond, 1000
+		k, err := resource.NewKeyed(resource.KeyedConfig[string, int]{
+			MaxTotal: 2,
+			Config: func(string) (resource.Config[int], error) {
+				return resource.Config[int]{
+					MaxSize: 1, Make: func(context.Context) (int, error) { return 1, nil },
+					Admission: gate(func() error { time.Sleep(late); return nil }),
+				}, nil
+			},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range n {
+			_, l, err := k.AcquireAny(t.Context(), []string{"a", "b"}, resource.Request{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Millisecond)
+			l.Release()
+		}
+		if got, want := k.Stats().AcquireTime, n*late; got < want*9/10 || got > want*11/10 {
+			t.Errorf("%d acquires took %v, want about %v", n, got, want)
+		}
+		if err := k.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // The delay before the next key runs from when a creation may begin at a key, even if none does,
 // since one that was begun for another purpose is expected to serve the caller.
 func TestAnyOthersCreationHangs(t *testing.T) {

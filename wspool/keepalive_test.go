@@ -392,27 +392,36 @@ func TestSilencePauses(t *testing.T) {
 }
 
 // A peer that goes silent in the middle of a message is given up if the lease waits
-// for the rest of it.
+// for the rest of it, also if a watcher has found the message before the lease reads.
 func TestSilentInMessage(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		w := alive(t)
-		w.mute = true
-		w.deny.Store(true)
-		gone := w.ends()
-		c := acquire(t, pool(t, w.cfg))
-		write(t, c, "question")
-		w.send(0, frame(websocket.TextMessage, "answer")[:5])
-		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
-		defer cancel()
-		_, _, err := c.ReadMessage(ctx)
-		if took := w.now(); !errors.Is(err, wspool.ErrSilent) || took > 14*time.Second {
-			t.Errorf("%v after %v, want ErrSilent within 10s and twice 2s", err, took)
-		}
-		c.Release()
-		if e := next(t, "end", gone); !errors.Is(e.cause, wspool.ErrSilent) {
-			t.Errorf("ended with %v", e.cause)
-		}
-	})
+	for name, watched := range map[string]bool{"lease": false, "watcher": true} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				w := alive(t)
+				w.mute = true
+				w.deny.Store(true)
+				gone := w.ends()
+				c := acquire(t, pool(t, w.cfg))
+				write(t, c, "question")
+				if watched {
+					time.Sleep(time.Second) // the connection is watched from then on
+				}
+				began := w.now()
+				w.send(0, frame(websocket.TextMessage, "answer")[:5])
+				synctest.Wait()
+				ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+				defer cancel()
+				_, _, err := c.ReadMessage(ctx)
+				if took := w.now() - began; !errors.Is(err, wspool.ErrSilent) || took > 14*time.Second {
+					t.Errorf("%v after %v, want ErrSilent within 10s and twice 2s", err, took)
+				}
+				c.Release()
+				if e := next(t, "end", gone); !errors.Is(e.cause, wspool.ErrSilent) {
+					t.Errorf("ended with %v", e.cause)
+				}
+			})
+		})
+	}
 }
 
 // A peer that sends a message slowly is not.

@@ -264,11 +264,7 @@ func (c *lease) reserve() bool {
 		case l.senders > 0: // a ping or pong is being sent
 			l.freed.Wait()
 		case l.watch.reader == noReader && l.frames.ControlsPending():
-			l.watch.reader = leaseReader
-			l.mu.Unlock()
-			l.handleControls()
-			l.mu.Lock()
-			l.freeLocked()
+			l.startWatchLocked() // the watcher answers them
 		case l.watch.reader == noReader:
 			l.disarmLocked()
 			l.watch.reader, l.lease = leaseReader, nil

@@ -2,6 +2,7 @@ package wspool
 
 import (
 	"context"
+	"net"
 	"net/http"
 	"testing"
 	"testing/synctest"
@@ -13,8 +14,9 @@ import (
 )
 
 // memPool returns a pool of connections in memory to a server that sends messages back. Both end
-// with the test, which must be in a bubble.
-func memPool(t *testing.T, cfg Config) *Pool {
+// with the test, which must be in a bubble. The pool uses what wrap returns for a connection, or the
+// connection itself if wrap is nil.
+func memPool(t *testing.T, cfg Config, wrap func(net.Conn) net.Conn) *Pool {
 	t.Helper()
 	l := memnet.Listen(64 << 10)
 	h := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -33,7 +35,14 @@ func memPool(t *testing.T, cfg Config) *Pool {
 	})}
 	served := make(chan struct{})
 	go func() { defer close(served); h.Serve(l) }()
-	cfg.URL, cfg.NetDial = "ws://mem/", l.Dial
+	cfg.URL = "ws://mem/"
+	cfg.NetDial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		c, err := l.Dial(ctx, network, addr)
+		if err == nil && wrap != nil {
+			c = wrap(c)
+		}
+		return c, err
+	}
 	p, err := New(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -57,7 +66,7 @@ func TestI6_Timers(t *testing.T) {
 		p := memPool(t, Config{
 			MaxSize: 4, KeepAlive: 10 * time.Second, Redial: func(error, int) time.Duration { return 0 },
 			Heartbeat: Heartbeat{Every: time.Minute, Message: Message{Type: websocket.TextMessage}},
-		})
+		}, nil)
 		h := p.hub
 		m := &h.monitor
 		stopped := func(what string, timer *time.Timer) {
@@ -135,7 +144,7 @@ func TestI6_Timers(t *testing.T) {
 // connection is watched and pinged as the first was, after a time without connections.
 func TestMonitor_SecondRound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := memPool(t, Config{MaxSize: 1, KeepAlive: 10 * time.Second})
+		p := memPool(t, Config{MaxSize: 1, KeepAlive: 10 * time.Second}, nil)
 		for round := range 3 {
 			c, err := p.Acquire(t.Context())
 			if err != nil {

@@ -240,7 +240,6 @@ func (a *account) prepare(now time.Duration) Claim {
 		}
 		has = max(has, kept)
 		a.allowance = min(a.allowance, has)
-		a.countOver(now)
 	}
 	has = min(has, MaxUnits)
 	a.seq++

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -160,6 +161,60 @@ func TestQuota_Dial(t *testing.T) {
 	}
 	if s := q.Snapshot(); s.Closed < 5 || s.Closed > 5+32 {
 		t.Errorf("%d closed: connections that their users closed are not forgotten", s.Closed)
+	}
+}
+
+// So are sockets of the Unix domain, also if there are many: those that were closed are forgotten, and
+// no other.
+func TestQuota_DialUnix(t *testing.T) {
+	l, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
+	if err != nil {
+		t.Skipf("no sockets of the Unix domain: %v", err)
+	}
+	var busy sync.WaitGroup
+	busy.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			busy.Go(func() {
+				io.Copy(io.Discard, c)
+				c.Close()
+			})
+		}
+	})
+	defer busy.Wait()
+	defer l.Close()
+	e := newEngine("account")
+	q := strictQuota(t, e, time.Second)
+	defer end(q)
+	dial := q.Dial(nil)
+	var conns []net.Conn
+	for range 40 {
+		for _, closes := range []bool{false, true} {
+			c, err := dial(ctx, "unix", l.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, ok := c.(*net.UnixConn); !ok {
+				t.Fatalf("the connection is a %T", c)
+			}
+			if closes {
+				c.Close()
+			} else {
+				conns = append(conns, c)
+			}
+		}
+	}
+	e.set(func(e *engine) { e.down = errDown })
+	for _, c := range conns {
+		if _, err := c.Read(make([]byte, 1)); !errors.Is(err, net.ErrClosed) && err != io.EOF {
+			t.Errorf("a read returned %v", err)
+		}
+	}
+	if s := q.Snapshot(); s.Closed < 40 || s.Closed > 40+40 {
+		t.Errorf("%d closed", s.Closed)
 	}
 }
 

@@ -75,6 +75,44 @@ func TestMember_PoolsShare(t *testing.T) {
 	})
 }
 
+// A member that was bounded, and gave back all that it had, may have the whole share again when the
+// others need nothing.
+func TestMember_BoundEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEngine("account")
+		q := newQuota(t, fleet.Config{Ledger: e, Limit: 4, Slack: -1})
+		defer end(q)
+		a, b := q.Member(1), q.Member(1)
+		first := admit(t, a, 4)
+		second := make(chan resource.Done)
+		for range 2 {
+			go func() {
+				done, err := b.Admit(ctx, resource.Request{})
+				if err != nil {
+					t.Error(err)
+				}
+				second <- done
+			}()
+		}
+		time.Sleep(lease) // the ledger has nothing for b, so a is bounded
+		evicts := func(total int) bool { return a.Surplus().Evict(resource.Info{Total: total, Leases: 1}) != nil }
+		if evicts(2) || !evicts(3) {
+			t.Error("a is not bounded to half of the units")
+		}
+		returnAll(first)
+		others := []resource.Done{<-second, <-second}
+		if evicts(1000) {
+			t.Error("a is bounded though it has nothing")
+		}
+		returnAll(others)
+		dones := admit(t, a, 4)
+		if s := q.Snapshot(); s.Held != 4 || s.Waiting != 0 {
+			t.Errorf("the state is %+v", s)
+		}
+		returnAll(dones)
+	})
+}
+
 // A burst of callers that are served by others or leave does not keep up the demand: soon the
 // process wants no more than what it has, and the others get the rest.
 func TestQuota_DemandEnds(t *testing.T) {

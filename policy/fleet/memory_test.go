@@ -10,7 +10,10 @@ import (
 	"github.com/respool/respool/policy/fleet"
 )
 
-func containsField(err error, field string) bool { return strings.Contains(err.Error(), field+" ") }
+// containsField reports whether err says what is wrong with the field.
+func containsField(err error, field string) bool {
+	return strings.Contains(err.Error(), field+" must") || strings.Contains(err.Error(), field+" is required")
+}
 
 // claim claims, or fails the test.
 func claim(t *testing.T, m *fleet.Memory, holder string, seq uint64, has, want int) fleet.Grant {
@@ -64,9 +67,9 @@ func TestMemory(t *testing.T) {
 
 func TestMemory_Bad(t *testing.T) {
 	m := fleet.NewMemory()
-	_, err := m.Claim(ctx, fleet.Claim{Quota: " ", Has: 2, Want: 1, Min: -1, Lease: 1})
+	_, err := m.Claim(ctx, fleet.Claim{Quota: " ", Has: 2, Want: 1, Min: -1, Lease: 1, Priority: -fleet.MaxUnits - 1})
 	caused(t, err, fleet.ErrClaim)
-	for _, field := range []string{"Quota", "Holder", "Seq", "Want", "Min", "Limit", "Lease"} {
+	for _, field := range []string{"Quota", "Holder", "Seq", "Want", "Min", "Limit", "Lease", "Priority"} {
 		if err == nil || !containsField(err, field) {
 			t.Errorf("the error does not name %s: %v", field, err)
 		}
@@ -85,6 +88,59 @@ func TestMemory_Bad(t *testing.T) {
 	}
 	if _, err := m.Take(ended, fleet.Draw{Rate: "q", Tokens: 1, Per: lease, Want: 1}); err != context.Canceled {
 		t.Errorf("the error is %v", err)
+	}
+}
+
+// The bounds of each field are accepted, and what is beyond them is not.
+func TestClaim_Bounds(t *testing.T) {
+	good := fleet.Claim{Quota: "q", Holder: "h", Seq: 1, Limit: 1, Lease: time.Millisecond}
+	for field, set := range map[string]func(*fleet.Claim){
+		"":          func(*fleet.Claim) {},
+		"Seq":       func(c *fleet.Claim) { c.Seq = 0 },
+		"Has":       func(c *fleet.Claim) { c.Has, c.Want = -1, 0 },
+		"Want":      func(c *fleet.Claim) { c.Has = 1 },
+		"Min":       func(c *fleet.Claim) { c.Min = fleet.MaxUnits + 1 },
+		"Limit":     func(c *fleet.Claim) { c.Limit = 0 },
+		"Lease":     func(c *fleet.Claim) { c.Lease-- },
+		"Lease ":    func(c *fleet.Claim) { c.Lease = 24*time.Hour + 1 },
+		"Priority":  func(c *fleet.Claim) { c.Priority = fleet.MaxUnits + 1 },
+		"Priority ": func(c *fleet.Claim) { c.Priority = -fleet.MaxUnits - 1 },
+		"Quota":     func(c *fleet.Claim) { c.Quota = strings.Repeat("x", 201) },
+		"Holder":    func(c *fleet.Claim) { c.Holder = "" },
+	} {
+		c := good
+		set(&c)
+		err := c.Check()
+		if field = strings.TrimSpace(field); (err == nil) != (field == "") || err != nil && !strings.HasPrefix(err.Error(), fleet.ErrClaim.Error()+": "+field+" must") {
+			t.Errorf("%+v: %v, want %q", c, err, field)
+		}
+	}
+	most := fleet.Claim{
+		Quota: strings.Repeat("x", 200), Holder: "~", Seq: 1, Has: fleet.MaxUnits, Want: fleet.MaxUnits, Min: fleet.MaxUnits,
+		Priority: fleet.MaxUnits, Limit: fleet.MaxUnits, Lease: 24 * time.Hour,
+	}
+	if err := most.Check(); err != nil {
+		t.Error(err)
+	}
+	if most.Priority = -fleet.MaxUnits; most.Check() != nil {
+		t.Error(most.Check())
+	}
+	draw := fleet.Draw{Rate: "r", Tokens: 1, Per: time.Millisecond, Want: 1}
+	if err := draw.Check(); err != nil {
+		t.Error(err)
+	}
+	for field, set := range map[string]func(*fleet.Draw){
+		"Rate":   func(d *fleet.Draw) { d.Rate = "" },
+		"Tokens": func(d *fleet.Draw) { d.Tokens = 0 },
+		"Per":    func(d *fleet.Draw) { d.Per-- },
+		"Burst":  func(d *fleet.Draw) { d.Burst = -1 },
+		"Want":   func(d *fleet.Draw) { d.Want = 0 },
+	} {
+		d := draw
+		set(&d)
+		if err := d.Check(); err == nil || !strings.HasPrefix(err.Error(), fleet.ErrClaim.Error()+": "+field+" must") {
+			t.Errorf("%+v: %v, want %q", d, err, field)
+		}
 	}
 }
 

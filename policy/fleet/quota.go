@@ -271,15 +271,11 @@ func (q *Quota) giveBack(m *Member, n int, refused bool) {
 }
 
 // isTooMany calls TooMany. A panic in it counts as false.
-func (q *Quota) isTooMany(err error) (yes bool) {
+func (q *Quota) isTooMany(err error) bool {
 	if q.cfg.TooMany == nil || err == nil {
 		return false
 	}
-	defer func() {
-		if recover() != nil {
-			yes = false
-		}
-	}()
+	defer func() { _ = recover() }()
 	return q.cfg.TooMany(err)
 }
 

@@ -315,8 +315,14 @@ func TestQuota_ContextEnds(t *testing.T) {
 		defer end(q)
 		ended, cancel := context.WithCancel(ctx)
 		cancel()
-		if _, err := q.Admit(ended, resource.Request{}); err != context.Canceled {
-			t.Errorf("the error is %v", err)
+		for _, free := range []int{0, 1} {
+			if s := q.Snapshot(); s.Granted != free {
+				t.Errorf("the state is %+v", s)
+			}
+			if _, err := q.Admit(ended, resource.Request{}); err != context.Canceled {
+				t.Errorf("the error with %d units free is %v", free, err)
+			}
+			time.Sleep(time.Second) // the answer of the first claim arrives
 		}
 		dones := admit(t, q, 1)
 		short, cancel := context.WithTimeout(ctx, time.Second)
@@ -396,6 +402,7 @@ func TestMember_BadWeight(t *testing.T) {
 				q.Member(weight)
 			}()
 		}
+		q.Member(10) // one resource may need the whole quota
 	})
 }
 
@@ -465,6 +472,9 @@ func TestQuota_LoweredLimit(t *testing.T) {
 		}
 		if s := old.pool.Stats(); s.Failed+s.Panics != 0 || s.Evicted != 16 {
 			t.Errorf("the pool's counters are %+v", s)
+		}
+		if s := old.q.Snapshot(); s.Closed != 16 {
+			t.Errorf("%d units were given up, want 16", s.Closed)
 		}
 		lowered.leave(t)
 		eventually(t, 2*lease, "the old limit is back", func() bool { return p.of(0) == 20 })
@@ -560,6 +570,32 @@ func TestQuota_Close(t *testing.T) {
 	})
 }
 
+// The last unit that comes back ends Close, also if others came back long before.
+func TestQuota_CloseAtLastUnit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := newQuota(t, fleet.Config{Ledger: newEngine("account"), Limit: 2})
+		dones := admit(t, q, 2)
+		var closed time.Time
+		var closing sync.WaitGroup
+		closing.Go(func() {
+			if err := q.Close(ctx); err != nil {
+				t.Error(err)
+			}
+			closed = time.Now()
+		})
+		var last time.Time
+		for _, done := range dones {
+			time.Sleep(lease/3 + lease/10) // later than a renewal
+			last = time.Now()
+			done(resource.Outcome{})
+		}
+		closing.Wait()
+		if took := closed.Sub(last); took > 2*rtt {
+			t.Errorf("Close returned %v after the last unit had come back", took)
+		}
+	})
+}
+
 func TestQuota_CloseGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, down := range []bool{false, true} {
@@ -587,11 +623,53 @@ func TestQuota_CloseGivenUp(t *testing.T) {
 func TestNew_BadConfig(t *testing.T) {
 	_, err := fleet.New(fleet.Config{
 		Quota: "a b", Lease: time.Millisecond, Margin: -1, Min: -1, Slack: 1, OnLost: 9, CloseBeforeExpiry: true,
+		Priority: fleet.MaxUnits + 1,
 	})
 	caused(t, err, fleet.ErrConfig)
-	for _, field := range []string{"Ledger", "Quota", "Limit", "Lease", "Margin", "Min", "Slack", "OnLost", "CloseBeforeExpiry"} {
-		if err == nil || !strings.Contains(err.Error(), field+" ") {
-			t.Errorf("the error does not name %s: %v", field, err)
+	for _, text := range []string{
+		"Ledger is required", "Quota must have", "Limit must be between 1 and", "Lease must be", "Margin must be", "Min must be between 0 and",
+		"Slack must be", "OnLost must be", "CloseBeforeExpiry requires", "Priority must be",
+	} {
+		if err == nil || strings.Count(err.Error(), text) != 1 {
+			t.Errorf("the error does not say once %q: %v", text, err)
+		}
+	}
+	for _, c := range []struct {
+		cfg fleet.Config
+		bad string // empty: cfg is good
+	}{
+		{fleet.Config{Lease: fleet.MinLease}, ""},
+		{fleet.Config{Lease: fleet.MinLease - 1}, "Lease must be"},
+		{fleet.Config{Lease: 24 * time.Hour}, ""},
+		{fleet.Config{Lease: 24*time.Hour + 1}, "Lease must be"},
+		{fleet.Config{Margin: fleet.DefaultLease / 2}, ""},
+		{fleet.Config{Margin: fleet.DefaultLease/2 + 1}, "Margin must be"},
+		{fleet.Config{Lease: time.Second, Margin: time.Second / 2}, ""},
+		{fleet.Config{Lease: time.Second, Margin: time.Second/2 + 1}, "Margin must be"},
+		{fleet.Config{Min: 5, Slack: 5}, ""},
+		{fleet.Config{Min: 6}, "Min must be at most Limit (5)"},
+		{fleet.Config{Slack: 6}, "Slack must be"},
+		{fleet.Config{Slack: -1000}, ""},
+		{fleet.Config{Priority: fleet.MaxUnits}, ""},
+		{fleet.Config{Priority: -fleet.MaxUnits}, ""},
+		{fleet.Config{Priority: -fleet.MaxUnits - 1}, "Priority must be"},
+		{fleet.Config{OnLost: fleet.FailOpen}, ""},
+		{fleet.Config{OnLost: fleet.FailOpen + 1}, "OnLost must be"},
+		{fleet.Config{OnLost: fleet.FailOpen, CloseBeforeExpiry: true}, "CloseBeforeExpiry requires OnLost: FailClosed, got fail open"},
+		{fleet.Config{OnLost: fleet.FailClosed, CloseBeforeExpiry: true}, ""},
+		{fleet.Config{Quota: strings.Repeat("x", 200)}, ""},
+		{fleet.Config{Quota: strings.Repeat("x", 201)}, "Quota must have"},
+	} {
+		c.cfg.Ledger, c.cfg.Limit = fleet.NewMemory(), 5
+		if c.cfg.Quota == "" {
+			c.cfg.Quota = "account"
+		}
+		q, err := fleet.New(c.cfg)
+		if (err == nil) != (c.bad == "") || err != nil && !strings.Contains(err.Error(), c.bad) {
+			t.Errorf("%+v: %v, want %q", c.cfg, err, c.bad)
+		}
+		if err == nil {
+			end(q)
 		}
 	}
 	for name, good := range map[string]bool{"!a|~": true, "": false, "a b": false, "a{b": false, "a}b": false, "a\x1f": false, "a\x7f": false, "ä": false} {

@@ -132,6 +132,66 @@ func TestDialRate_RequestLeaves(t *testing.T) {
 	})
 }
 
+// A token that is kept is dropped after a second: it does not become part of a later burst.
+func TestDialRate_KeptForASecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := &rateEngine{Memory: fleet.NewMemory()}
+		d := newDialRate(t, fleet.RateConfig{Ledger: e, Rate: "dials", Tokens: 1, Per: time.Second, Burst: 1})
+		defer d.Close()
+		none := func(after string) {
+			t.Helper()
+			_, err := d.Admit(ctx, resource.Request{NoWait: true})
+			if caused(t, err, policy.ErrRate); err == nil {
+				t.Errorf("admitted %s", after)
+			}
+		}
+		none("without a token")
+		for range 3 { // each refusal has fetched one token, and the second drops the first
+			time.Sleep(3 * time.Second)
+			none("after the token was dropped")
+		}
+		time.Sleep(999 * time.Millisecond)
+		if _, err := d.Admit(ctx, resource.Request{NoWait: true}); err != nil {
+			t.Errorf("the token that was kept: %v", err)
+		}
+		none("after the token was taken: those before were dropped")
+	})
+}
+
+func TestDialRate_State(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := &rateEngine{Memory: fleet.NewMemory()}
+		d := newDialRate(t, fleet.RateConfig{Ledger: e, Rate: "dials", Tokens: 1, Per: time.Second})
+		is := func(want string) {
+			t.Helper()
+			if got := d.State(); got != want {
+				t.Errorf("the state is %q, want %q", got, want)
+			}
+		}
+		is("dials: 1 per 1s, 0 taken, 0 waiting")
+		short, cancel := context.WithTimeout(ctx, 3*time.Second)
+		defer cancel()
+		var busy sync.WaitGroup
+		for range 3 {
+			busy.Go(func() { d.Admit(short, resource.Request{}) })
+		}
+		time.Sleep(100 * time.Millisecond)
+		is("dials: 1 per 1s, 0 taken, 3 waiting")
+		eventually(t, 2*time.Second+2*rtt, "one is served", func() bool { return d.State() == "dials: 1 per 1s, 1 taken, 2 waiting" })
+		busy.Wait()
+		e.mu.Lock()
+		e.down = true
+		e.mu.Unlock()
+		time.Sleep(time.Minute) // no token is kept
+		_, err := d.Admit(ctx, resource.Request{})
+		caused(t, err, fleet.ErrLost)
+		if text := d.State(); !strings.HasSuffix(text, " 0 waiting, no answer") {
+			t.Errorf("the state is %q", text)
+		}
+		d.Close()
+	})
+}
+
 func TestDialRate_Lost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := &rateEngine{Memory: fleet.NewMemory(), down: true}

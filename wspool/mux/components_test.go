@@ -270,6 +270,44 @@ func TestOutbox_Ownership(t *testing.T) {
 	}
 }
 
+// The list of a long backlog is not kept when the backlog is written.
+func TestOutbox_ForgetsBacklog(t *testing.T) {
+	var o outbox
+	for _, n := range []int{10, 2 * keptParcels} {
+		for range n {
+			o.add(parcel{}, []byte("x"))
+		}
+		if got := len(o.swap(1 << 20)); got != n {
+			t.Fatalf("%d of %d are written", got, n)
+		}
+		o.sent()
+		if kept := cap(o.array) > 0; kept != (n < keptParcels) {
+			t.Errorf("after %d messages the list has room for %d", n, cap(o.array))
+		}
+	}
+}
+
+// When all is discarded nothing waits any more, and what is being written stays.
+func TestOutbox_Discard(t *testing.T) {
+	var o outbox
+	for _, s := range []string{"a", "bb", "cc"} {
+		o.add(parcel{}, []byte(s))
+	}
+	batch := o.swap(1)
+	o.add(parcel{}, []byte("ddd"))
+	var discarded []string
+	o.discard(func(p *parcel) { discarded = append(discarded, string(p.data)) })
+	if len(batch) != 1 || string(batch[0].Data) != "a" || len(o.sending) != 1 || !slices.Equal(discarded, []string{"bb", "cc", "ddd"}) {
+		t.Errorf("%q are written, %q discarded", batch, discarded)
+	}
+	if !o.empty() || o.bytes() != 0 || len(unsent(&o)) != 0 {
+		t.Errorf("%d messages wait, of %d bytes", len(unsent(&o)), o.bytes())
+	}
+	if o.sent(); !o.empty() {
+		t.Error("something waits after the write")
+	}
+}
+
 // unsent returns the messages that wait to be written, in order.
 func unsent(o *outbox) []parcel { return append(slices.Clone(o.head), o.tail...) }
 

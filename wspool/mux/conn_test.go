@@ -505,6 +505,83 @@ func TestFail_Fates(t *testing.T) {
 	}
 }
 
+// A call whose connection ends while its message is written may have run if the write succeeds after
+// all: it has no reply, and is not answered.
+func TestBatchEnded_AfterFail(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, read := deafClient(t, Config{Codec: lines{}})
+		defer close(read)
+		n, err := c.choose(t.Context(), &Request{}, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		cut := errors.New("cut")
+		n.fail(cut)
+		k := c.getCall(&Request{})
+		n.mu.Lock()
+		n.out.sending = []parcel{{call: k, lost: true}} // as fail leaves it
+		n.mu.Unlock()
+		if !n.batchEnded(1, nil) || !k.ready.Load() || k.err != cut || k.fate != ErrMayHaveRun {
+			t.Errorf("ready %v, %v, %v", k.ready.Load(), k.err, k.fate)
+		}
+	})
+}
+
+// The next attempt of a call is the same call, of the same stream, and is counted.
+func TestAttempts_Stream(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, read := deafClient(t, Config{Codec: lines{}})
+		close(read)
+		s := newStream(c, StreamConfig{})
+		r := Request{Body: "x"}
+		k := c.getCall(&r)
+		k.stream = s
+		tries := 0
+		err := c.attempts(t.Context(), k, &r, func(n *conn) error {
+			n.unreserve()
+			if k.stream != s {
+				t.Error("the stream is forgotten")
+			}
+			if tries++; tries == 1 {
+				k.err, k.fate = errElsewhere, ErrNotSent
+				return errElsewhere
+			}
+			return nil
+		})
+		if st := c.Stats(); err != nil || tries != 2 || st.Retried != 1 || st.NotSent != 0 {
+			t.Errorf("%v after %d attempts; %+v", err, tries, st)
+		}
+	})
+}
+
+// When a connection without calls is drained, its lease ends, and with it the context of the functions
+// for its events and the timer that would break the draining off.
+func TestDrain_EndsTheContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, read := deafClient(t, Config{Codec: lines{}, OnEvent: func(context.Context, Message) error { return nil }})
+		close(read)
+		n, err := c.choose(t.Context(), &Request{}, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		drained := errors.New("drained")
+		n.drain(drained)
+		if n.ctx.Err() != nil {
+			t.Error("the context has ended though a call has its slot")
+		}
+		n.unreserve()
+		synctest.Wait()
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		if n.state != ended || context.Cause(n.ctx) != drained {
+			t.Errorf("state %v, the context: %v", n.state, context.Cause(n.ctx))
+		}
+		if n.deadline.Stop() {
+			t.Error("the timer is left")
+		}
+	})
+}
+
 // Of the messages without an id of a batch whose write has failed only those may have arrived that were
 // written whole.
 func TestBatchEnded_Messages(t *testing.T) {
@@ -620,6 +697,11 @@ func TestStream_LostWhileOpening(t *testing.T) {
 		n.attachLocked(s, 1, "", Message{})
 		n.mu.Unlock()
 		n.fail(errors.New("cut"))
+		n.mu.Lock()
+		if n.streams != nil {
+			t.Error("a connection that has ended refers to its streams")
+		}
+		n.mu.Unlock()
 		s.opened()
 		time.Sleep(time.Second) // virtual: the pauses of resume
 		s.mu.Lock()

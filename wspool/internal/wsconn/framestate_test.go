@@ -485,3 +485,48 @@ func TestPoll_Memory(t *testing.T) {
 		t.Error("Poll does not find a message")
 	}
 }
+
+// pollable is pieces that can be read without blocking.
+type pollable struct{ pieces }
+
+func (p *pollable) TryRead(b []byte) (int, error) {
+	if len(p.of) == 0 {
+		return 0, nil
+	}
+	return p.Read(b)
+}
+
+// pollableFrames returns a FrameConn between messages, over p.
+func pollableFrames(p *pollable) *FrameConn {
+	w := NewRawConn(p, false, time.Second)
+	return NewFrameConn(w, w, NewClock(), 0, 100, true)
+}
+
+// A Poll that finds nothing leaves what gorilla has yet to read as it is.
+func TestPoll_Nothing(t *testing.T) {
+	p := new(pollable)
+	f := pollableFrames(p)
+	p.of = [][]byte{[]byte("\x81\x05hello")}
+	head := make([]byte, 2)
+	if !f.Poll() {
+		t.Fatal("nothing has arrived")
+	}
+	if n, err := f.Read(head); n != 2 || err != nil {
+		t.Fatal(n, err)
+	}
+	if f.Poll() {
+		t.Error("something has arrived")
+	}
+	rest := make([]byte, 10)
+	if n, err := f.Read(rest); err != nil || string(rest[:n]) != "hello" {
+		t.Errorf("gorilla gets %q, %v", rest[:n], err)
+	}
+}
+
+// A Poll that finds nothing gives its buffer back.
+func TestPoll_Allocations(t *testing.T) {
+	f := pollableFrames(new(pollable))
+	if n := testing.AllocsPerRun(1000, func() { f.Poll() }); n > 0 {
+		t.Errorf("%v allocations", n)
+	}
+}

@@ -79,6 +79,29 @@ func TestSizeEstimate_OneAllocation(t *testing.T) {
 	}
 }
 
+// readSizes is a reader that notes for how many bytes it is asked.
+type readSizes struct {
+	io.Reader
+	sizes []int
+}
+
+func (r *readSizes) Read(p []byte) (int, error) {
+	r.sizes = append(r.sizes, len(p))
+	return r.Reader.Read(p)
+}
+
+// TestSizeEstimate_First: of the first message as much is read at once as io.ReadAll would, and of a
+// later one as much as it is expected to have.
+func TestSizeEstimate_First(t *testing.T) {
+	var u SizeEstimate
+	for _, want := range []int{firstGuess + 1, 100 + 1} {
+		r := &readSizes{Reader: bytes.NewReader(make([]byte, 100))}
+		if _, err := u.ReadAll(r); err != nil || r.sizes[0] != want {
+			t.Errorf("%v bytes are read at once, want %d; %v", r.sizes, want, err)
+		}
+	}
+}
+
 // TestSizeEstimate_LongIsForgotten: after one long message those that are short do not go
 // on paying for it.
 func TestSizeEstimate_LongIsForgotten(t *testing.T) {
