@@ -126,3 +126,31 @@ func TestListed_AfterWaiters(t *testing.T) {
 		l.Release()
 	})
 }
+
+// TestHit_IdleTime: a lease from the hit path knows how long its resource was idle.
+func TestHit_IdleTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := quietPool(t, 2)
+		other, err := p.Acquire(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		l, err := p.Acquire(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.Release()
+		time.Sleep(3 * tickLen / 2)
+		other.Release() // the clock runs on
+		time.Sleep(tickLen)
+		p.slowPath.CompareAndSwap(timeNext, 0) // the next acquire is to be timed
+		l, ok := p.hit(localIndex(len(p.slots)), false)
+		if !ok {
+			t.Fatalf("no hit: slowPath %d, slots %b", p.slowPath.Load(), p.idle.occupied)
+		}
+		if i := l.Info(); i.Idle < tickLen || i.Idle > 3*tickLen {
+			t.Errorf("idle for %v", i.Idle)
+		}
+		l.Release()
+	})
+}
