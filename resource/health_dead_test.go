@@ -2,9 +2,7 @@ package resource_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -122,39 +120,6 @@ func TestHealth_AllDeadLateCallers(t *testing.T) {
 			})
 		})
 	}
-}
-
-// A full pool of dead resources makes room for one creation also if the last one has failed, so that
-// the caller does not wait for the end of a check.
-func TestHealth_AllDeadCreationFailed(t *testing.T) {
-	m := newSilentHealth(20 * time.Second)
-	var fails atomic.Bool
-	edit := func(h *harness) {
-		m.in(h)
-		h.cfg.Outage = resource.KeepWaiting
-		h.auto = func(m *makeCall) {
-			if fails.Load() {
-				m.fail(errors.New("refused"))
-			} else {
-				m.finish()
-			}
-		}
-	}
-	script(t, 40, edit, func(h *harness) {
-		h.deadStock(m, 40, 0)
-		fails.Store(true)
-		c := h.acquireFor(time.Minute)
-		time.Sleep(20*time.Second + 50*time.Millisecond) // its own check has failed, and so has a creation
-		h.wantWaiting(c)
-		if err := h.p.Resize(39); err != nil { // the pool is full
-			t.Fatal(err)
-		}
-		fails.Store(false)
-		c.wantLeaseWithin(30 * time.Second)
-		if s := h.p.Stats(); s.Unhealthy != 1 {
-			t.Errorf("%d checks have ended before", s.Unhealthy)
-		}
-	})
 }
 
 // A single dead one costs no other its life, however many wait.

@@ -143,10 +143,10 @@ func TestHit_IdleTime(t *testing.T) {
 		time.Sleep(3 * tickLen / 2)
 		other.Release() // the clock runs on
 		time.Sleep(tickLen)
-		slot := localIndex(len(p.slots))
-		l, ok := p.hit(slot, false)
+		p.slowPath.CompareAndSwap(timeNext, 0) // the next acquire is to be timed
+		l, ok := p.hit(localIndex(len(p.slots)), false)
 		if !ok {
-			t.Fatal("the local slot has nothing")
+			t.Fatalf("no hit: slowPath %d, slots %b", p.slowPath.Load(), p.idle.occupied)
 		}
 		if i := l.Info(); i.Idle < tickLen || i.Idle > 3*tickLen {
 			t.Errorf("idle for %v", i.Idle)

@@ -121,7 +121,7 @@ func TestDialRate_RequestLeaves(t *testing.T) {
 		e := &rateEngine{Memory: fleet.NewMemory()}
 		d := newDialRate(t, fleet.RateConfig{Ledger: e, Rate: "dials", Tokens: 1, Per: time.Second})
 		defer d.Close()
-		admitWithin(t, d, 2*time.Second, 1)
+		admitWithin(t, d, 3*time.Second, 1) // the first fetch finds an empty bucket
 		short, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
 		if _, err := d.Admit(short, resource.Request{}); err != context.DeadlineExceeded {
 			t.Errorf("the error is %v", err)

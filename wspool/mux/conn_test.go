@@ -712,3 +712,41 @@ func TestStream_LostWhileOpening(t *testing.T) {
 		s.Close()
 	})
 }
+
+// A Next that reads leaves a connection that is drained when its stream does, so that the lease ends,
+// however long it takes to resume the stream.
+func TestStream_NextLeavesWhatIsDrained(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, read := deafClient(t, Config{Codec: lines{}})
+		close(read)
+		resume := make(chan struct{})
+		s := newStream(c, StreamConfig{Resume: func(Message) (Request, bool) { <-resume; return Request{}, true }})
+		n, err := c.choose(t.Context(), &Request{}, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		n.mu.Lock()
+		n.attachLocked(s, 1, "", Message{})
+		n.mu.Unlock()
+		n.unreserve()
+		s.opened()
+		next := make(chan error)
+		go func() {
+			_, err := s.Next(t.Context())
+			next <- err
+		}()
+		synctest.Wait() // Next reads
+		n.drain(errors.New("drained"))
+		synctest.Wait()
+		n.mu.Lock()
+		if n.state != ended {
+			t.Errorf("the connection that was drained is in state %v", n.state)
+		}
+		n.mu.Unlock()
+		close(resume)
+		if err := <-next; err != nil { // the gap
+			t.Errorf("Next fails with %v", err)
+		}
+		s.Close()
+	})
+}
