@@ -93,6 +93,9 @@ func window(serving int64) uint32 { return uint32(min(max(8, 2*uint64(serving)),
 
 // Admit implements [resource.Admission]. It does not block.
 func (l *DeadlineLimiter) Admit(ctx context.Context, _ resource.Request) (resource.Done, error) {
+	if l.done == nil {
+		panic("policy: DeadlineLimiter: create one with WithinDeadline")
+	}
 	var now int64
 	for {
 		n := l.inFlight.Load()

@@ -14,7 +14,8 @@ import (
 // example during a fail-over to another server. Create one with [NewGate].
 //
 // While it is paused, requests wait until [Gate.Resume] or the end of their context;
-// those with NoWait are refused with [ErrPaused] and the cause. Requests admitted
+// those with NoWait are refused with [ErrPaused] and the cause. The end of the pool does
+// not end their wait: resume the gate when you close it. Requests admitted
 // earlier are not affected; there is no permit to return. After Pause has returned, no
 // request, waiting ones included, is admitted before Resume is called.
 type Gate struct {

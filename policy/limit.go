@@ -94,6 +94,7 @@ func (l *Limiter) takeOne() error {
 func (l *Limiter) Resize(n int) {
 	var e argErrors
 	e.require(n >= 1, "n must be at least 1, got %d", n)
+	e.require(l.errFull != nil, "the Limiter must be created with Limit or BoundedQueue")
 	e.panicIfAny("Resize")
 	l.mu.Lock()
 	defer l.mu.Unlock()

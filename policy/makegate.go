@@ -94,6 +94,9 @@ func (g *MakeGate) Admit(ctx context.Context, r resource.Request) (resource.Done
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
+	if g.concurrent == 0 {
+		panic("policy: MakeGate: create one with NewMakeGate")
+	}
 	g.mu.Lock()
 	if g.closed {
 		defer g.mu.Unlock()

@@ -238,7 +238,7 @@ func (op *anyOp[K, T]) open(keys []K) {
 
 // lookUp finds the pool of l.
 func (op *anyOp[K, T]) lookUp(l *anyLine[K, T]) {
-	p, err := op.k.Pool(l.key)
+	p, err := op.k.use(l.key)
 	if err != nil {
 		l.err = err
 		return

@@ -93,3 +93,40 @@ func TestQuota_UnwantedCreations(t *testing.T) {
 		}
 	})
 }
+
+// slowQuota admits nothing, and takes a while to leave its line.
+type slowQuota struct{ asked, left atomic.Int64 }
+
+func (q *slowQuota) Admit(ctx context.Context, _ resource.Request) (resource.Done, error) {
+	q.asked.Add(1)
+	<-ctx.Done()
+	time.Sleep(5 * time.Millisecond) // in a bubble
+	q.left.Add(1)
+	return nil, ctx.Err()
+}
+
+// When one caller leaves one creation leaves the line of the MakeGate; the others keep their places.
+func TestMakeGate_OneCallerLeaves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := new(slowQuota)
+		p := newPool(t, resource.Config[int]{Make: makeOne, MaxSize: 20, MakeGate: q})
+		ctx, cancel := context.WithCancel(t.Context())
+		var callers sync.WaitGroup
+		for i := range 20 {
+			callers.Go(func() {
+				r := resource.Request{}
+				if i == 19 {
+					r.MaxWait = 500 * time.Millisecond
+				}
+				_, _ = p.AcquireWith(ctx, r)
+			})
+		}
+		time.Sleep(5 * time.Second)
+		if asked, left, s := q.asked.Load(), q.left.Load(), p.Stats(); asked != 20 || left != 1 || s.Withdrawn != 1 {
+			t.Errorf("the gate was asked %d times, and %d left its line; %d withdrawn, want 20, 1 and 1", asked, left, s.Withdrawn)
+		}
+		cancel()
+		callers.Wait()
+		closeAll(t, p)
+	})
+}

@@ -222,9 +222,10 @@ func (op *createOp[T]) dropUnwanted(cancel context.CancelFunc) (stop func() bool
 		defer p.unlock()
 		switch {
 		case !op.asking:
-		case p.maker.pending() > p.maker.wanted(p.waiters.wanting()):
+		case p.maker.pending()-p.maker.dropped > p.maker.wanted(p.waiters.wanting()):
 			p.maker.asked(op.creation)
 			op.dropped = true
+			p.maker.dropped++
 			cancel()
 		default:
 			timer.Reset(askPatience)
@@ -571,6 +572,9 @@ func (op *createOp[T]) failWaiterLocked(err error) {
 func (op *createOp[T]) withdrawn() {
 	p := op.p
 	p.lock()
+	if op.dropped {
+		p.maker.dropped--
+	}
 	p.maker.end(op.creation)
 	p.maker.permitReturned(ReasonMakeGate)
 	p.maker.permitReturned(ReasonQuota)

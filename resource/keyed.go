@@ -66,7 +66,27 @@ type keyPool[K comparable, T any] struct {
 	once sync.Once // sets pool or err
 	pool atomic.Pointer[Pool[T]]
 	err  error
-	over atomic.Bool // forgotten: an acquire that finds pool closed tries again
+	over atomic.Bool // forgotten, or about to be: an acquire that finds pool closed tries again
+
+	inside atomic.Int64 // acquires that ask the Admission of pool, or wait
+}
+
+// enter counts an acquire in inside, unless the pool is forgotten.
+func (s *keyPool[K, T]) enter() bool {
+	for {
+		s.inside.Add(1)
+		if !s.over.Load() {
+			return true // forget, which sets over first, sees the count
+		}
+		s.inside.Add(-1)
+		p := s.pool.Load()
+		p.lock() // until forget has decided
+		forgotten := p.closed
+		p.unlock()
+		if forgotten {
+			return false
+		}
+	}
 }
 
 // get returns the pool of s, and creates it if there is none yet.
@@ -102,12 +122,17 @@ func NewKeyed[K comparable, T any](cfg KeyedConfig[K, T]) (*Keyed[K, T], error) 
 // are not counted in Stats, since there is no pool.
 func (k *Keyed[K, T]) Acquire(ctx context.Context, key K) (Lease[T], error) {
 	for {
-		p, err := k.Pool(key)
+		p, err := k.use(key)
 		if err != nil {
 			k.countClosed(err)
 			return Lease[T]{}, err
 		}
-		l, err := p.acquireUncounted(ctx, Request{})
+		var l Lease[T]
+		if p.cfg.Admission == nil {
+			l, err = p.acquireUncounted(ctx, Request{})
+		} else {
+			l, err = k.acquireInside(ctx, p, Request{})
+		}
 		if err == nil || !k.again(p, err) {
 			return p.acquired(ctx, l, k.drainError(err))
 		}
@@ -125,16 +150,37 @@ func (k *Keyed[K, T]) countClosed(err error) {
 // Pool.AcquireWith and as Acquire do.
 func (k *Keyed[K, T]) AcquireWith(ctx context.Context, key K, r Request) (Lease[T], error) {
 	for {
-		p, err := k.Pool(key)
+		p, err := k.use(key)
 		if err != nil {
 			k.countClosed(err)
 			return Lease[T]{}, err
 		}
-		l, err := p.acquireUncounted(ctx, r)
+		var l Lease[T]
+		var began time.Time
+		if p.cfg.Admission == nil {
+			l, err = p.acquireUncounted(ctx, r)
+		} else {
+			if r.MaxWait > 0 { // without an Admission a pool that has ended fails the acquire at once
+				began = time.Now()
+			}
+			l, err = k.acquireInside(ctx, p, r)
+		}
 		if err == nil || !k.again(p, err) {
 			return p.acquired(ctx, l, k.drainError(err))
 		}
+		if !began.IsZero() {
+			r.MaxWait = max(1, r.MaxWait-time.Since(began))
+		}
 	}
+}
+
+// acquireInside is acquireUncounted of p, which is not forgotten meanwhile: a caller that waits in the
+// Admission counts as one of p nowhere else.
+func (k *Keyed[K, T]) acquireInside(ctx context.Context, p *Pool[T], r Request) (Lease[T], error) {
+	if s := p.keyPool.(*keyPool[K, T]); s.enter() {
+		defer s.inside.Add(-1)
+	}
+	return p.acquireUncounted(ctx, r)
 }
 
 // TryAcquire lends an idle resource of that key if there is one and no caller waits for it,
@@ -172,6 +218,16 @@ func (k *Keyed[K, T]) DoWith(ctx context.Context, key K, r Request, f func(conte
 // also fails with an [*AcquireError] of [ErrClosed] when the Keyed is closed. It blocks
 // only while KeyedConfig.Config runs for that key.
 func (k *Keyed[K, T]) Pool(key K) (*Pool[T], error) {
+	p, err := k.use(key)
+	if err == nil && k.closed.Load() {
+		return nil, errKeyedClosed()
+	}
+	return p, err
+}
+
+// use is Pool, but returns the pool of a key in use also if the Keyed is closed: that counts the
+// acquires that fail.
+func (k *Keyed[K, T]) use(key K) (*Pool[T], error) {
 	if err := k.checkKey(key); err != nil {
 		return nil, err
 	}
@@ -226,6 +282,11 @@ func (k *Keyed[K, T]) Resize(max int) error {
 	}
 	k.common.budget.Resize(max)
 	k.common.budget.Settle()
+	for _, p := range k.All() {
+		p.lock()
+		p.maker.warmed(p.existLocked(), p.cap.most(), nil) // fewer may be enough now
+		p.unlock()
+	}
 	return nil
 }
 
@@ -322,7 +383,7 @@ func (k *Keyed[K, T]) fill(s *keyPool[K, T]) {
 		}
 	}()
 	if began = k.begin(); !began {
-		s.err = &AcquireError{Err: ErrClosed, Reason: ReasonClosed}
+		s.err = errKeyedClosed()
 		return
 	}
 	cfg, err := k.configure(s.key)
@@ -341,6 +402,8 @@ func (k *Keyed[K, T]) fill(s *keyPool[K, T]) {
 	}
 	k.arm()
 }
+
+func errKeyedClosed() error { return &AcquireError{Err: ErrClosed, Reason: ReasonClosed} }
 
 // begin counts a pool that is to be created, unless the Keyed is closed.
 func (k *Keyed[K, T]) begin() bool {
@@ -474,7 +537,10 @@ func (k *Keyed[K, T]) forget(s *keyPool[K, T]) {
 	if p.closed || used || awaited {
 		return
 	}
-	s.over.Store(true)
+	if s.over.Store(true); s.inside.Load() > 0 {
+		s.over.Store(false)
+		return
+	}
 	p.closed = true
 	p.setSlowPathLocked()
 	p.shutLocked()

@@ -16,6 +16,7 @@ type maker[T any] struct {
 	minIdle int // constant: Config.MinIdle
 
 	creating int               // creations that hold a slot
+	dropped  int               // of these, those that are not wanted any more and have not left yet
 	asking   int               // of those, waiting for a Quota or MakeGate
 	lost     int               // abandoned, but not returned
 	onTime   *creationGroup[T] // calls of Make that run and are expected to return

@@ -519,6 +519,7 @@ type capacity struct {
 	share   *budget.Share  // constant: the pool's part in the total; nil: it stands alone
 	total   *budget.Budget // constant: the total; nil likewise
 	claimed int            // slots wanted of the total when none was free
+	patient bool           // no caller waits for those that are claimed
 	granted int            // slots got of the total and not used yet
 }
 
@@ -567,7 +568,7 @@ func (c *capacity) take(want, demand int, patient bool) int {
 	had := min(c.granted, want)
 	c.granted -= had
 	took := had + c.share.Take(want-had, max(0, demand-had), patient)
-	c.claimed = max(0, demand-took)
+	c.claimed, c.patient = max(0, demand-took), patient
 	return took
 }
 
@@ -617,10 +618,10 @@ func (c *capacity) returnGranted() {
 	}
 }
 
-// lowerClaim lowers the claim to n.
+// lowerClaim lowers the claim to n, and makes it patient if no caller waits any more.
 func (c *capacity) lowerClaim(n int, patient bool) {
-	if n < c.claimed {
-		c.claimed = n
+	if n < c.claimed || n == c.claimed && patient && !c.patient {
+		c.claimed, c.patient = n, patient
 		c.share.Claim(n, patient)
 	}
 }
@@ -649,6 +650,9 @@ func (c *capacity) leave() {
 // the caller of Close holds it, Close waits until ctx ends, and with context.Background()
 // for ever. A deferred Close then blocks while a panic unwinds, and the panic is never
 // printed.
+//
+// A caller that [Config.Admission] keeps waiting is the Admission's: it has the caller's context alone, so Close
+// does not end its wait. When it is admitted it gets ErrClosed, and its permit goes back.
 //
 // The CloseError names the resources that are still leased. After it, [Pool.Inspect] has
 // the leases, [Pool.Reclaim] ends those that leaked, and another Close waits for the rest.

@@ -161,6 +161,17 @@ func (o *waitOrder[T]) first(r reach) *waiter[T] {
 	return w
 }
 
+// passes notes that w is served before an earlier waiter for which every idle resource is too near its end. It
+// reports whether that one has been passed over often enough.
+func (o *waitOrder[T]) passes(w *waiter[T]) bool {
+	f := itemOf(o.others.First())
+	if f == nil || f.pos >= w.pos || f.passive {
+		return false
+	}
+	f.passed++
+	return f.passed > maxPassed
+}
+
 // last returns the last waiter; nil if there is none.
 func (o *waitOrder[T]) last() *waiter[T] {
 	w := o.plain.back
@@ -895,8 +906,8 @@ func (op queueOp[T]) giveLocked(w *waiter[T], refuse *queueRefusal, now time.Dur
 }
 
 // serveGivenLocked serves the first of the waiters that the Queue gave out and that can
-// use an idle resource, or retires one to make room for an earlier waiter that cannot. It
-// reports whether it did.
+// use an idle resource, or retires one to make room for an earlier waiter that cannot: for one that asks for
+// Fresh at once, for one with a MinRemaining when it has been passed over often. It reports whether it did.
 func (op queueOp[T]) serveGivenLocked(now time.Duration) bool {
 	p := op.p
 	given := &p.waiters.given
@@ -909,6 +920,12 @@ func (op queueOp[T]) serveGivenLocked(now time.Duration) bool {
 	}
 	if w == nil {
 		return false
+	}
+	if given.passes(w) && p.maker.pending()+p.cap.dying+len(p.idle.reserved) == 0 && p.maker.roomHelps(now, &p.cap) {
+		if e := p.idle.list.first(OldestFirst, nil); e != nil {
+			p.retireLocked(e, ErrNearEnd, fateOther)
+			return true
+		}
 	}
 	p.grantLocked(p.idle.first(&w.Request), w, now)
 	return true
