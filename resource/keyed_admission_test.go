@@ -3,6 +3,7 @@ package resource_test
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -26,12 +27,13 @@ func (a turns) Admit(ctx context.Context, _ resource.Request) (resource.Done, er
 // turn.
 func TestForget_CallerInAdmission(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		asked, admission := 0, make(turns)
+		var asked atomic.Int64
+		admission := make(turns)
 		k := newKeyed(t, resource.KeyedConfig[string, int]{
 			MaxTotal: 1, ForgetAfter: time.Minute,
 			Config: func(string) (resource.Config[int], error) {
 				return resource.Config[int]{Make: makeOne, MaxSize: 1, Admission: admitFunc(func(ctx context.Context, r resource.Request) (resource.Done, error) {
-					asked++
+					asked.Add(1)
 					return admission.Admit(ctx, r)
 				})}, nil
 			},
@@ -42,14 +44,14 @@ func TestForget_CallerInAdmission(t *testing.T) {
 				return k.AcquireWith(t.Context(), "quiet", resource.Request{MaxWait: 10 * time.Minute})
 			},
 		} {
-			asked = 0
+			asked.Store(0)
 			go func() {
 				time.Sleep(5 * time.Minute)
 				admission <- struct{}{}
 			}()
 			l, err := acquire()
-			if err != nil || asked != 1 {
-				t.Errorf("%v, asked %d times, want once", err, asked)
+			if err != nil || asked.Load() != 1 {
+				t.Errorf("%v, asked %d times, want once", err, asked.Load())
 			}
 			l.Discard(nil)
 			time.Sleep(3 * time.Minute)

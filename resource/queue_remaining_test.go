@@ -1,6 +1,7 @@
 package resource_test
 
 import (
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,7 +17,8 @@ func TestMinRemaining_PassedOver(t *testing.T) {
 				p := newPool(t, resource.Config[int]{Make: makeOne, MaxSize: 1, Eviction: olderThan(time.Hour), SweepInterval: 24 * time.Hour, Queue: queue})
 				l := lendOne(t, p)
 				time.Sleep(5 * time.Minute)
-				served, over := 0, false
+				var served atomic.Int64
+				var over atomic.Bool
 				done := make(chan time.Duration)
 				go func() {
 					began := time.Now()
@@ -30,24 +32,24 @@ func TestMinRemaining_PassedOver(t *testing.T) {
 				synctest.Wait()
 				for range 3 {
 					go func() {
-						for !over {
+						for !over.Load() {
 							l, err := p.Acquire(t.Context())
 							if err != nil {
 								t.Error(err)
 								return
 							}
 							time.Sleep(100 * ms)
-							served++
+							served.Add(1)
 							l.Release()
 						}
 					}()
 				}
 				synctest.Wait()
 				l.Release()
-				if took := <-done; took > 5*time.Second || served > 30 {
-					t.Errorf("waited for %v, in which %d others were served", took, served)
+				if took := <-done; took > 5*time.Second || served.Load() > 30 {
+					t.Errorf("waited for %v, in which %d others were served", took, served.Load())
 				}
-				over = true
+				over.Store(true)
 				synctest.Wait()
 				time.Sleep(time.Second)
 				closeAll(t, p)
