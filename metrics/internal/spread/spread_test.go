@@ -69,7 +69,7 @@ func TestLabels_ComeAndGo(t *testing.T) {
 	}
 	under, before := make(map[string]string), make(map[string]int64) // the label of each endpoint; the counters
 	counted := int64(0)                                              // under Other
-	for range 2000 {
+	for range 300 {
 		for i := range e.All {
 			n := r.Int64N(100)
 			e.All[i].Begun += n
@@ -119,7 +119,7 @@ func TestLabels_ComeAndGo(t *testing.T) {
 			join()
 		}
 	}
-	if next < 1000 {
+	if next < 200 {
 		t.Errorf("only %d endpoints joined", next)
 	}
 	ls.Keep([]string{"q"})
