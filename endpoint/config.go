@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"time"
 )
@@ -178,8 +179,14 @@ func (c SetConfig) withDefaults() SetConfig {
 	orDefault(&c.Aggression, 1)
 	orDefault(&c.MinShare, DefaultMinShare)
 	orDefault(&c.FailbackAfter, DefaultFailbackAfter)
+	for _, d := range []*time.Duration{&c.Interval, &c.ProbeDelay, &c.MaxProbeDelay, &c.SlowStart, &c.FailbackAfter} {
+		*d = min(*d, forever)
+	}
 	return c
 }
+
+// forever stands for any longer time: two of them can still be added to the clock.
+const forever = math.MaxInt64 / 4
 
 func orDefault[T comparable](field *T, value T) {
 	var zero T

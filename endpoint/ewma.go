@@ -68,7 +68,7 @@ func (l *live) observe(latency, now time.Duration, c PeakEWMAConfig) {
 	elapsed := max(0, int64(now)-l.observed.Swap(int64(now)))
 	for {
 		old := l.latency.Load()
-		v := max(int64(latency), 1)
+		v := min(max(int64(latency), 1), forever) // a float64 of more can be too large for an int64
 		if v < old {
 			keep := math.Exp(-float64(elapsed) / float64(c.Decay))
 			v += int64(float64(old-v) * keep)

@@ -183,6 +183,7 @@ type jsonOutage struct {
 type jsonResource struct {
 	ID          uint64  `json:"id"`
 	State       string  `json:"state"`
+	Lease       uint64  `json:"lease"` // ordinal of the current lease, for Reclaim; 0 unless leased
 	Age         seconds `json:"age"`
 	Idle        seconds `json:"idle"`
 	Leases      int64   `json:"leases"`
@@ -196,7 +197,7 @@ type jsonResource struct {
 
 func resourceOf(r resource.ResourceInfo) jsonResource {
 	return jsonResource{
-		ID: r.ID, State: r.State.String(), Age: seconds(r.Age), Idle: seconds(r.Idle), Leases: r.Leases,
+		ID: r.ID, State: r.State.String(), Lease: r.Lease, Age: seconds(r.Age), Idle: seconds(r.Idle), Leases: r.Leases,
 		Checked: seconds(r.Checked), Failures: r.Failures, Held: seconds(r.Held), Shared: r.Shared, Invalidated: text.Of(r.Invalidated), Detail: text.Clean(r.Detail, text.MaxError),
 	}
 }

@@ -119,7 +119,7 @@ func (m *Meter) unseen(now time.Time) (todo []func(), next time.Duration) {
 		if r.State != resource.Leased {
 			continue
 		}
-		number := uint64(r.Leases)
+		number := r.Lease
 		running[r.ID] = number
 		if r.Shared {
 			continue

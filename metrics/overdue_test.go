@@ -63,7 +63,7 @@ func TestOverdue_Unsampled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWatcher(t, time.Minute)
 		lent := func(id uint64, leases int64, held time.Duration) resource.ResourceInfo {
-			return resource.ResourceInfo{Info: resource.Info{ID: id, Leases: leases}, State: resource.Leased, Held: held}
+			return resource.ResourceInfo{Info: resource.Info{ID: id, Leases: leases - 1}, Lease: uint64(leases), State: resource.Leased, Held: held}
 		}
 		w.src.set(func(i *resource.Inspection) {
 			i.Max, i.Leased, i.Idle = 10, 2, 1
@@ -100,7 +100,7 @@ func TestOverdue_UnsampledAndGone(t *testing.T) {
 		w := newWatcher(t, time.Minute)
 		w.src.set(func(i *resource.Inspection) {
 			i.Max, i.Leased = 10, 1
-			i.Resources = []resource.ResourceInfo{{Info: resource.Info{ID: 3, Leases: 9}, State: resource.Leased, Held: time.Hour}}
+			i.Resources = []resource.ResourceInfo{{Info: resource.Info{ID: 3, Leases: 9}, Lease: 9, State: resource.Leased, Held: time.Hour}}
 		})
 		time.Sleep(time.Minute)
 		w.want(t, 1, 0)
@@ -340,7 +340,7 @@ func TestSnapshot_Overdue(t *testing.T) {
 		want(1)
 		src.set(func(i *resource.Inspection) {
 			i.Leased = 1
-			i.Resources = []resource.ResourceInfo{{Info: resource.Info{ID: 2, Leases: 5}, State: resource.Leased, Held: 2 * time.Second}}
+			i.Resources = []resource.ResourceInfo{{Info: resource.Info{ID: 2, Leases: 5}, Lease: 5, State: resource.Leased, Held: 2 * time.Second}}
 		})
 		time.Sleep(3 * time.Second)
 		want(2)
@@ -374,7 +374,7 @@ func TestOverdue_EndsWhileBeingReported(t *testing.T) {
 			i.Max, i.Leased = math.MaxInt, 20 // a source that knows no limit
 			for id := range uint64(20) {
 				i.Resources = append(i.Resources, resource.ResourceInfo{
-					Info: resource.Info{ID: id + 100, Leases: 1}, State: resource.Leased, Held: time.Hour,
+					Info: resource.Info{ID: id + 100, Leases: 1}, Lease: 1, State: resource.Leased, Held: time.Hour,
 				})
 			}
 		})
@@ -573,4 +573,59 @@ func TestOverdue_Shared(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A lease that was not sampled is reported under the ordinal by which Inspect shows it and Reclaim
+// ends it. Leases that were taken back, as after ReleaseAfter, have ordinals but are not in
+// Info.Leases.
+func TestOverdue_UnsampledOrdinal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var due, returned []metrics.Held
+		m := newMeter(t, metrics.Config{
+			Overdue: time.Minute, Logger: slog.New(slog.DiscardHandler),
+			OnOverdue: func(h metrics.Held) { due = append(due, h) }, OnReturned: func(h metrics.Held) { returned = append(returned, h) },
+		})
+		p, err := resource.New(resource.Config[int]{
+			Make: func(context.Context) (int, error) { return 1, nil }, MaxSize: 1, SampleLeases: 1 << 20, Trace: m.Trace(nil),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer p.Close(context.Background())
+		m.Watch(p)
+		for range 5 {
+			l, err := p.Acquire(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			l.ReleaseAfter(func(context.Context, int) error { return nil })
+			synctest.Wait()
+		}
+		for {
+			l, err := p.Acquire(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(m.Snapshot(1).Held) == 0 {
+				break // it was not sampled
+			}
+			l.Release()
+		}
+		time.Sleep(10 * time.Minute)
+		rows := p.Inspect(1).Resources
+		if len(due) != 1 || len(rows) != 1 || len(due[0].Stack) > 0 {
+			t.Fatalf("reported as overdue: %+v; resources: %+v", due, rows)
+		}
+		h := due[0]
+		if h.Lease != rows[0].Lease || int64(h.Lease) == rows[0].Leases {
+			t.Errorf("lease %d is reported; it is lease %d, of %d that were not taken back", h.Lease, rows[0].Lease, rows[0].Leases)
+		}
+		if !p.Reclaim(h.ID, h.Lease) {
+			t.Error("Reclaim does nothing")
+		}
+		synctest.Wait()
+		if len(returned) != 1 || returned[0].Lease != h.Lease {
+			t.Errorf("reported as returned at the end of the lease: %+v", returned)
+		}
+	})
 }

@@ -124,7 +124,7 @@ func (c *codel) sample(longest, now time.Duration) {
 		c.overloaded = c.overloaded || c.recent && longest-c.target > c.target
 		return
 	}
-	c.recent = c.overloaded && now-c.intervalStart < 2*c.interval // an idle period ends it for good
+	c.recent = c.overloaded && now-c.intervalStart-c.interval < c.interval // an idle period ends it for good; 2*interval could overflow
 	c.overloaded = c.minWait > c.target
 	c.minWait = longest
 	c.intervalStart = now

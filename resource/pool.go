@@ -277,8 +277,8 @@ func (p *Pool[T]) wire() {
 
 	c := &p.calls
 	c.clock = &p.clock
-	c.checks.limit = cfg.checkTimeout() + callGrace(cfg.checkTimeout())
-	c.resets.limit = cfg.ReleaseTimeout + callGrace(cfg.ReleaseTimeout)
+	c.checks.limit = plus(cfg.checkTimeout(), callGrace(cfg.checkTimeout()))
+	c.resets.limit = plus(cfg.ReleaseTimeout, callGrace(cfg.ReleaseTimeout))
 	c.vettings.limit = c.checks.limit
 	c.checks.slowAfter, c.resets.slowAfter = slowAfter, slowAfter
 	p.health.checks, p.health.freed = &c.checks, make(chan struct{}, 1)

@@ -49,7 +49,8 @@ const (
 // MaxRedirects is the most that [Config.Redirects] may be.
 const MaxRedirects = 20
 
-// forever stands for any longer time: two of them can still be added to the clock.
+// forever stands for any longer time: two of them can still be added to the clock, and a deadline
+// that far away still has a UnixNano.
 const forever = math.MaxInt64 / 4
 
 // Config says where and how to connect and how the connections are pooled. [New] copies it.
@@ -427,7 +428,9 @@ func (c Config) withDefaults() Config {
 		c.WriteFrameSize = DefaultWriteFrameSize
 	}
 	c.Heartbeat.Message.Data = slices.Clone(c.Heartbeat.Message.Data)
-	for _, d := range []*time.Duration{&c.KeepAlive, &c.PongWait, &c.WatchAfter, &c.Quiet, &c.Heartbeat.Every} {
+	for _, d := range []*time.Duration{
+		&c.DialTimeout, &c.WriteTimeout, &c.CloseTimeout, &c.KeepAlive, &c.PongWait, &c.WatchAfter, &c.Quiet, &c.Heartbeat.Every,
+	} {
 		*d = min(*d, forever)
 	}
 	return c

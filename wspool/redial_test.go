@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"reflect"
 	"syscall"
 	"testing"
 	"time"
@@ -102,5 +103,38 @@ func TestDefaultRedial(t *testing.T) {
 		if low < tc.from || low > tc.from+near || high > tc.to || high < tc.to-near {
 			t.Errorf("%v, streak %d: %v to %v, want %v to %v", tc.cause, tc.streak, low, high, tc.from, tc.to)
 		}
+	}
+}
+
+// Two of the longest durations of a Config can be added to the clock, and a deadline after the
+// longest has a UnixNano.
+func TestConfig_Forever(t *testing.T) {
+	var c Config
+	v := reflect.ValueOf(&c).Elem()
+	set := func(v reflect.Value) (n int) {
+		for i := range v.NumField() {
+			if f := v.Field(i); f.CanSet() && f.Type() == reflect.TypeFor[time.Duration]() {
+				f.SetInt(math.MaxInt64)
+				n++
+			}
+		}
+		return n
+	}
+	if n := set(v) + set(v.FieldByName("Heartbeat")); n < 9 {
+		t.Fatalf("only %d durations were found", n)
+	}
+	c = c.withDefaults()
+	for name, d := range map[string]time.Duration{
+		"DialTimeout": c.DialTimeout, "WriteTimeout": c.WriteTimeout, "CloseTimeout": c.CloseTimeout, "KeepAlive": c.KeepAlive,
+		"PongWait": c.PongWait, "WatchAfter": c.WatchAfter, "Quiet": c.Quiet, "Heartbeat.Every": c.Heartbeat.Every,
+	} {
+		now := time.Now()
+		if d < 50*365*24*time.Hour || now.Add(d).UnixNano() < now.UnixNano() || int64(time.Hour)+2*int64(d) < 0 {
+			t.Errorf("%s is %v", name, d)
+		}
+	}
+	h := &hub{cfg: c}
+	if got := h.config().ReleaseTimeout; got < c.Quiet {
+		t.Errorf("ReleaseTimeout is %v", got)
 	}
 }

@@ -86,10 +86,10 @@ func sample() *fake {
 			},
 			OldestWait: 250 * time.Millisecond,
 			Resources: []resource.ResourceInfo{
-				{Info: resource.Info{ID: 3, Age: 3 * time.Second, Leases: 30}, State: resource.Leased, Held: 40 * time.Millisecond, Invalidated: errors.New("going away")},
+				{Info: resource.Info{ID: 3, Age: 3 * time.Second, Leases: 30}, Lease: 32, State: resource.Leased, Held: 40 * time.Millisecond, Invalidated: errors.New("going away")},
 				{Info: resource.Info{ID: 1, Age: 9 * time.Second, Leases: 10, Idle: time.Second}, Detail: "rtt 1.2 ms"},
 				{Info: resource.Info{ID: 2, Age: 6 * time.Second, Leases: 20, Idle: 2 * time.Second}, State: resource.Checking},
-				{Info: resource.Info{ID: 4, Age: time.Second, Leases: 40}, State: resource.Leased, Held: time.Minute, Shared: true},
+				{Info: resource.Info{ID: 4, Age: time.Second, Leases: 40}, Lease: 41, State: resource.Leased, Held: time.Minute, Shared: true},
 			},
 			Waiting: []resource.WaiterInfo{
 				{Request: resource.Request{Class: "batch", Priority: 2, Cost: 3}, Waited: 250 * time.Millisecond},

@@ -216,7 +216,7 @@ func labels(all map[string]int64) map[string]int64 {
 
 func toItem(r *resource.ResourceInfo) item {
 	out := item{
-		ID: r.ID, State: r.State.String(), Age: seconds(r.Age), Leases: r.Leases, Shared: r.Shared,
+		ID: r.ID, State: r.State.String(), Lease: r.Lease, Age: seconds(r.Age), Leases: r.Leases, Shared: r.Shared,
 		Detail: cut(r.Detail), Invalidated: text.Of(r.Invalidated),
 	}
 	if d := seconds(r.Held); r.State == resource.Leased {

@@ -92,8 +92,8 @@ func TestEvents(t *testing.T) {
 		"resources": map[string]any{"seen": 4, "matched": 4, "rows": []any{
 			map[string]any{"id": 1, "state": "idle", "age_seconds": 9, "idle_seconds": 1, "leases": 10, "detail": "rtt 1.2 ms"},
 			map[string]any{"id": 2, "state": "checking", "age_seconds": 6, "idle_seconds": 2, "leases": 20},
-			map[string]any{"id": 3, "state": "leased", "age_seconds": 3, "held_seconds": 0.04, "leases": 30, "invalidated": "going away"},
-			map[string]any{"id": 4, "state": "leased", "age_seconds": 1, "held_seconds": 60, "leases": 40, "shared": true},
+			map[string]any{"id": 3, "state": "leased", "lease": 32, "age_seconds": 3, "held_seconds": 0.04, "leases": 30, "invalidated": "going away"},
+			map[string]any{"id": 4, "state": "leased", "lease": 41, "age_seconds": 1, "held_seconds": 60, "leases": 40, "shared": true},
 		}},
 		"held": map[string]any{
 			"matched": 3,

@@ -259,6 +259,7 @@ type resources struct {
 type item struct {
 	ID          uint64   `json:"id"`
 	State       string   `json:"state"`
+	Lease       uint64   `json:"lease,omitempty"` // ordinal of the current lease
 	Age         seconds  `json:"age_seconds"`
 	Idle        *seconds `json:"idle_seconds,omitempty"`
 	Held        *seconds `json:"held_seconds,omitempty"`

@@ -98,8 +98,8 @@ func (cfg *Config) noun() string {
 	return "{resource}"
 }
 
-// each calls f with a snapshot of each pool and the common attributes of its points.
-func (cfg *Config) each(f func(s *metrics.Snapshot, common []attribute.KeyValue)) {
+// each calls f with a snapshot of each pool, its unique name and the common attributes of its points.
+func (cfg *Config) each(f func(s *metrics.Snapshot, pool string, common []attribute.KeyValue)) {
 	meters := cfg.Meters
 	if meters == nil {
 		for _, m := range metrics.All() {
@@ -109,6 +109,7 @@ func (cfg *Config) each(f func(s *metrics.Snapshot, common []attribute.KeyValue)
 	var names label.Names
 	for _, m := range meters {
 		s := m.Snapshot(0)
-		f(&s, append(slices.Clone(cfg.Attributes), poolKey(cfg.Prefix).String(names.Unique(s.Name))))
+		pool := names.Unique(s.Name)
+		f(&s, pool, append(slices.Clone(cfg.Attributes), poolKey(cfg.Prefix).String(pool)))
 	}
 }

@@ -34,7 +34,7 @@
 //	resource.pool.quota.holders      {process}: those that share the quota
 //	resource.pool.quota.pending_requests {request}: creations that wait for a unit
 //	resource.pool.quota.learning     1 while the engine grants nothing new
-//	resource.pool.quota.engine_lost  s: how long the engine has not answered, rounded up; 0 while it answers
+//	resource.pool.quota.engine_lost  s: how long the engine has not answered; 0 while it answers
 //	resource.pool.quota.over         {unit}: in use beyond the grant
 //	resource.pool.quota.exceeded     {unit}: ever in use beyond the grant
 //	resource.pool.quota.closed       {resource}: ended by the quota
@@ -46,7 +46,7 @@
 //	resource.pool.mux.in_flight.busiest {call}: calls in flight on the resource that has most
 //	resource.pool.mux.in_flight.limit {call}: calls that may be in flight on one resource
 //	resource.pool.mux.pending_requests {request}: callers that wait for a resource to have room
-//	resource.pool.mux.oldest_wait s: how long the first of them has waited, rounded up
+//	resource.pool.mux.oldest_wait s: how long the first of them has waited
 //	resource.pool.mux.orphans {call}: calls that were given up and whose replies have not come
 //	resource.pool.mux.orphans.limit {call}: orphans beyond which a resource is drained
 //	resource.pool.mux.streams {stream}: streams that are open
@@ -71,7 +71,7 @@
 //	resource.pool.mux.panics {panic}: panics contained in functions of the user
 //	resource.pool.endpoint.share 1: part of the callers that it is to get, from 0 to 1
 //	resource.pool.endpoint.load {call}: leases and calls in flight, and callers that wait
-//	resource.pool.endpoint.latency s: average latency with a penalty for failures; 0 if not known, rounded up
+//	resource.pool.endpoint.latency s: average latency with a penalty for failures; 0 if not known
 //	resource.pool.endpoint.count {resource}: resources, idle and leased
 //	resource.pool.endpoint.used {resource}: of these, resources that are leased
 //	resource.pool.endpoint.shared {resource}: of these, resources that are shared among calls
@@ -105,7 +105,8 @@
 // resources of the pool among many calls ([resource.Multiplexer]) have the attribute
 // resource.pool.mux, the name of the mux.Clients that are counted together. Those of a pool that is
 // spread over several endpoints ([resource.Endpoints]) have the attribute
-// resource.pool.endpoint; beyond the first 64, endpoints are "other" together.
+// resource.pool.endpoint: 64 have a value of their own until they leave, and those that join meanwhile are
+// "other" together until they leave. What these have counted stays in "other", so no counter falls.
 //
 // [NewProducer] returns a producer of the histograms wait_time, use_time, create_time,
 // check_time, destroy_time and, by resource.pool.mux, mux.call_time, in s: no instrument accepts a finished histogram. It is

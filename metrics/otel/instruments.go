@@ -3,7 +3,6 @@ package otel
 import (
 	"context"
 	"errors"
-	"math"
 	"time"
 
 	"go.opentelemetry.io/otel"
@@ -22,18 +21,25 @@ type kind uint8
 const (
 	level   kind = iota // an UpDownCounter: the sum over pools has a meaning
 	gauge               // the sum over pools has none
+	lasts               // a gauge of seconds; its values are nanoseconds
 	counter             // only grows
 )
+
+// collection is what a collection shows of one pool.
+type collection struct {
+	metrics.Snapshot
+	labeled []resource.EndpointInfo // the endpoints that have labels
+}
 
 // figure is one instrument. It has value, or by and values, or each; without by, each returns at
 // most one value.
 type figure struct {
 	name, unit, help string // unit "": that of Config.noun
 	kind             kind
-	value            func(s *metrics.Snapshot) int64
+	value            func(s *collection) int64
 	by               string
-	values           func(s *metrics.Snapshot, t label.Tally)
-	each             func(s *metrics.Snapshot) []figureOf
+	values           func(s *collection, t label.Tally)
+	each             func(s *collection) []figureOf
 }
 
 // figureOf is one value of a figure.
@@ -43,29 +49,29 @@ type figureOf struct {
 }
 
 // perQuota returns the values of the shared quotas of a pool, which may have two holders of one.
-func perQuota(of func(q *resource.SharedQuota) int64) func(s *metrics.Snapshot) []figureOf {
-	return func(s *metrics.Snapshot) []figureOf {
+func perQuota(of func(q *resource.SharedQuota) int64) func(s *collection) []figureOf {
+	return func(s *collection) []figureOf {
 		return uniquely(s.Quotas, func(q *resource.SharedQuota) (string, int64) { return q.Name, of(q) })
 	}
 }
 
 // perMux returns the values of the multiplexers of a pool.
-func perMux(of func(m *resource.Multiplexer) int64) func(s *metrics.Snapshot) []figureOf {
-	return func(s *metrics.Snapshot) []figureOf {
+func perMux(of func(m *resource.Multiplexer) int64) func(s *collection) []figureOf {
+	return func(s *collection) []figureOf {
 		return uniquely(s.Multiplexers, func(m *resource.Multiplexer) (string, int64) { return m.Name, of(m) })
 	}
 }
 
 // perEndpoint returns the values of the endpoints of a pool.
-func perEndpoint(of func(e *resource.EndpointInfo) int64) func(s *metrics.Snapshot) []figureOf {
-	return func(s *metrics.Snapshot) []figureOf {
-		return uniquely(spread.Labeled(s.Endpoints), func(e *resource.EndpointInfo) (string, int64) { return e.Addr, of(e) })
+func perEndpoint(of func(e *resource.EndpointInfo) int64) func(s *collection) []figureOf {
+	return func(s *collection) []figureOf {
+		return uniquely(s.labeled, func(e *resource.EndpointInfo) (string, int64) { return e.Addr, of(e) })
 	}
 }
 
 // ofEndpoints returns one value of a pool that has endpoints.
-func ofEndpoints(of func(e *resource.Endpoints) int64) func(s *metrics.Snapshot) []figureOf {
-	return func(s *metrics.Snapshot) []figureOf {
+func ofEndpoints(of func(e *resource.Endpoints) int64) func(s *collection) []figureOf {
+	return func(s *collection) []figureOf {
 		if s.Endpoints == nil {
 			return nil
 		}
@@ -87,7 +93,7 @@ func uniquely[T any](all []T, of func(*T) (string, int64)) []figureOf {
 var figures = []figure{
 	{
 		name: "count", help: "Resources by state.", kind: level,
-		by: "state", values: func(s *metrics.Snapshot, t label.Tally) {
+		by: "state", values: func(s *collection, t label.Tally) {
 			t.Add("idle", int64(s.Idle))
 			t.Add("used", int64(s.Leased))
 			t.Add("making", int64(s.Making))
@@ -96,27 +102,27 @@ var figures = []figure{
 	},
 	{
 		name: "max", help: "Maximum number of resources.", kind: level,
-		value: func(s *metrics.Snapshot) int64 { return int64(s.Max) },
+		value: func(s *collection) int64 { return int64(s.Max) },
 	},
 	{
 		name: "idle.min", help: "Number of resources kept idle.", kind: level,
-		value: func(s *metrics.Snapshot) int64 { return int64(s.MinIdle) },
+		value: func(s *collection) int64 { return int64(s.MinIdle) },
 	},
 	{
 		name: "pending_requests", unit: "{request}", help: "Callers waiting for a resource.", kind: level,
-		value: func(s *metrics.Snapshot) int64 { return int64(s.Load.Waiting) },
+		value: func(s *collection) int64 { return int64(s.Load.Waiting) },
 	},
 	{
 		name: "timeouts", unit: "{timeout}", help: "Acquires that ended with their context or MaxWait.", kind: counter,
-		value: func(s *metrics.Snapshot) int64 { return s.Failures.Canceled + s.Failures.MaxWait },
+		value: func(s *collection) int64 { return s.Failures.Canceled + s.Failures.MaxWait },
 	},
 	{
 		name: "acquires", unit: "{acquire}", help: "Acquires that got a resource.", kind: counter,
-		value: func(s *metrics.Snapshot) int64 { return s.Acquired },
+		value: func(s *collection) int64 { return s.Acquired },
 	},
 	{
 		name: "acquire_failures", unit: "{acquire}", help: "Acquires that failed, by reason.", kind: counter,
-		by: "reason", values: func(s *metrics.Snapshot, t label.Tally) {
+		by: "reason", values: func(s *collection, t label.Tally) {
 			for reason, n := range s.Failures.All() {
 				t.Add(reason.String(), n)
 			}
@@ -124,47 +130,47 @@ var figures = []figure{
 	},
 	{
 		name: "waits", unit: "{acquire}", help: "Acquires that waited, with or without success.", kind: counter,
-		value: func(s *metrics.Snapshot) int64 { return s.Waited },
+		value: func(s *collection) int64 { return s.Waited },
 	},
 	{
 		name: "rejections", unit: "{rejection}", help: "Callers and creations refused, by policy.", kind: counter,
-		by: "policy", values: func(s *metrics.Snapshot, t label.Tally) { t.AddAll(s.Refused) },
+		by: "policy", values: func(s *collection, t label.Tally) { t.AddAll(s.Refused) },
 	},
 	{
 		name: "creates", help: "Creations that succeeded.", kind: counter,
-		value: func(s *metrics.Snapshot) int64 { return s.Made },
+		value: func(s *collection) int64 { return s.Made },
 	},
 	{
 		name: "create_failures", unit: "{failure}", help: "Creations that failed.", kind: counter,
-		value: func(s *metrics.Snapshot) int64 { return s.Failed },
+		value: func(s *collection) int64 { return s.Failed },
 	},
 	{
 		name: "destroyed", help: "Resources destroyed, by cause.", kind: counter,
-		by: "reason", values: func(s *metrics.Snapshot, t label.Tally) { t.AddAll(s.Destroyed) },
+		by: "reason", values: func(s *collection, t label.Tally) { t.AddAll(s.Destroyed) },
 	},
 	{
 		name: "outage", unit: "1", help: "1 while resource creation is failing, else 0.", kind: gauge,
-		value: func(s *metrics.Snapshot) int64 { return truth(s.Outage) },
+		value: func(s *collection) int64 { return truth(s.Outage) },
 	},
 	{
 		name: "outages", unit: "{outage}", help: "Outages that have begun.", kind: counter,
-		value: func(s *metrics.Snapshot) int64 { return s.Outages },
+		value: func(s *collection) int64 { return s.Outages },
 	},
 	{
 		name: "leases_overdue", unit: "{lease}", help: "Leases held for longer than the limit of the meter.", kind: level,
-		value: func(s *metrics.Snapshot) int64 { return int64(s.Overdue) },
+		value: func(s *collection) int64 { return int64(s.Overdue) },
 	},
 	{
 		name: "panics", unit: "{panic}", help: "Panics contained in functions that the pool called.", kind: counter,
-		value: func(s *metrics.Snapshot) int64 { return s.Panics },
+		value: func(s *collection) int64 { return s.Panics },
 	},
 	{
 		name: "fact.level", unit: "1", help: "Figures specific to the kind of pool that go up and down.", kind: gauge,
-		by: "fact", values: func(s *metrics.Snapshot, t label.Tally) { facts(s, t, true) },
+		by: "fact", values: func(s *collection, t label.Tally) { facts(s, t, true) },
 	},
 	{
 		name: "fact.total", unit: "1", help: "Figures specific to the kind of pool that count.", kind: counter,
-		by: "fact", values: func(s *metrics.Snapshot, t label.Tally) { facts(s, t, false) },
+		by: "fact", values: func(s *collection, t label.Tally) { facts(s, t, false) },
 	},
 	// Gauges, as a quota may be shown by several pools of a process.
 	{
@@ -208,8 +214,8 @@ var figures = []figure{
 		by: "quota", each: perQuota(func(q *resource.SharedQuota) int64 { return truth(q.Learning) }),
 	},
 	{
-		name: "quota.engine_lost", unit: "s", help: "How long the engine of a shared quota has not answered, rounded up; 0 while it answers.", kind: gauge,
-		by: "quota", each: perQuota(func(q *resource.SharedQuota) int64 { return wholeSeconds(q.Lost) }),
+		name: "quota.engine_lost", unit: "s", help: "How long the engine of a shared quota has not answered; 0 while it answers.", kind: lasts,
+		by: "quota", each: perQuota(func(q *resource.SharedQuota) int64 { return int64(q.Lost) }),
 	},
 	{
 		name: "quota.over", unit: "{unit}", help: "Units of a shared quota in use beyond the grant.", kind: gauge,
@@ -256,8 +262,8 @@ var figures = []figure{
 		by: "mux", each: perMux(func(m *resource.Multiplexer) int64 { return int64(m.Waiting) }),
 	},
 	{
-		name: "mux.oldest_wait", unit: "s", help: "How long the first caller has waited for a shared resource to have room, rounded up.", kind: gauge,
-		by: "mux", each: perMux(func(m *resource.Multiplexer) int64 { return wholeSeconds(m.OldestWait) }),
+		name: "mux.oldest_wait", unit: "s", help: "How long the first caller has waited for a shared resource to have room.", kind: lasts,
+		by: "mux", each: perMux(func(m *resource.Multiplexer) int64 { return int64(m.OldestWait) }),
 	},
 	{
 		name: "mux.orphans", unit: "{call}", help: "Calls that were given up and whose replies have not come.", kind: level,
@@ -352,8 +358,8 @@ var figures = []figure{
 		by: "endpoint", each: perEndpoint(func(e *resource.EndpointInfo) int64 { return int64(e.Load) }),
 	},
 	{
-		name: "endpoint.latency", unit: "s", help: "Average latency of the endpoint with a penalty for failures, rounded up; 0 if it is not known.", kind: gauge,
-		by: "endpoint", each: perEndpoint(func(e *resource.EndpointInfo) int64 { return wholeSeconds(e.Latency) }),
+		name: "endpoint.latency", unit: "s", help: "Average latency of the endpoint with a penalty for failures; 0 if it is not known.", kind: lasts,
+		by: "endpoint", each: perEndpoint(func(e *resource.EndpointInfo) int64 { return int64(e.Latency) }),
 	},
 	{
 		name: "endpoint.count", help: "Resources of the endpoint, idle and leased.", kind: level,
@@ -473,10 +479,7 @@ func truth(b bool) int64 {
 	return 0
 }
 
-// wholeSeconds returns d rounded up, so that it is 0 only if d is.
-func wholeSeconds(d time.Duration) int64 { return int64(math.Ceil(d.Seconds())) }
-
-func facts(s *metrics.Snapshot, t label.Tally, level bool) {
+func facts(s *collection, t label.Tally, level bool) {
 	for _, f := range s.Facts {
 		if f.Level == level {
 			t.Add(f.Name, f.Value)
@@ -499,7 +502,7 @@ func Register(provider metric.MeterProvider, cfg Config) (metric.Registration, e
 		provider = otel.GetMeterProvider()
 	}
 	m := provider.Meter(Scope)
-	instruments := make([]metric.Int64Observable, len(figures))
+	instruments := make([]metric.Observable, len(figures))
 	all := make([]metric.Observable, len(figures), len(figures)+2)
 	var bad []error
 	for i, f := range figures {
@@ -515,10 +518,14 @@ func Register(provider metric.MeterProvider, cfg Config) (metric.Registration, e
 	if err := errors.Join(append(bad, err, err2)...); err != nil {
 		return nil, err
 	}
+	labels := new(spread.Labels)
 	return m.RegisterCallback(func(_ context.Context, o metric.Observer) error {
-		cfg.each(func(s *metrics.Snapshot, common []attribute.KeyValue) {
+		var pools []string
+		cfg.each(func(shown *metrics.Snapshot, pool string, common []attribute.KeyValue) {
+			pools = append(pools, pool)
+			s := &collection{*shown, labels.Of(pool, shown.Endpoints)}
 			o.ObserveFloat64(oldest, s.OldestWait.Seconds(), metric.WithAttributes(common...))
-			for _, e := range spread.Labeled(s.Endpoints) {
+			for _, e := range s.labeled {
 				by := attribute.String(cfg.Prefix+".endpoint", e.Addr)
 				o.ObserveFloat64(share, e.Share, metric.WithAttributes(common...), metric.WithAttributes(by))
 			}
@@ -526,12 +533,13 @@ func Register(provider metric.MeterProvider, cfg Config) (metric.Registration, e
 				f.observe(o, instruments[i], s, cfg.Prefix, common)
 			}
 		})
+		labels.Keep(pools)
 		return nil
 	}, append(all, oldest, share)...)
 }
 
 // instrument creates the instrument of f.
-func instrument(m metric.Meter, cfg *Config, f *figure) (metric.Int64Observable, error) {
+func instrument(m metric.Meter, cfg *Config, f *figure) (metric.Observable, error) {
 	name, unit, help := cfg.Prefix+"."+f.name, metric.WithUnit(f.unit), metric.WithDescription(f.help)
 	if f.unit == "" {
 		unit = metric.WithUnit(cfg.noun())
@@ -541,14 +549,23 @@ func instrument(m metric.Meter, cfg *Config, f *figure) (metric.Int64Observable,
 		return m.Int64ObservableCounter(name, unit, help)
 	case level:
 		return m.Int64ObservableUpDownCounter(name, unit, help)
+	case lasts:
+		return m.Float64ObservableGauge(name, unit, help)
 	default:
 		return m.Int64ObservableGauge(name, unit, help)
 	}
 }
 
-func (f *figure) observe(o metric.Observer, to metric.Int64Observable, s *metrics.Snapshot, prefix string, common []attribute.KeyValue) {
+func (f *figure) observe(o metric.Observer, to metric.Observable, s *collection, prefix string, common []attribute.KeyValue) {
+	observe := func(n int64, attrs ...metric.ObserveOption) {
+		if to, ok := to.(metric.Float64Observable); ok {
+			o.ObserveFloat64(to, time.Duration(n).Seconds(), attrs...)
+			return
+		}
+		o.ObserveInt64(to.(metric.Int64Observable), n, attrs...)
+	}
 	if f.value != nil {
-		o.ObserveInt64(to, f.value(s), metric.WithAttributes(common...))
+		observe(f.value(s), metric.WithAttributes(common...))
 		return
 	}
 	if f.each != nil {
@@ -557,13 +574,13 @@ func (f *figure) observe(o metric.Observer, to metric.Int64Observable, s *metric
 			if f.by != "" {
 				attrs = append(attrs, metric.WithAttributes(attribute.String(prefix+"."+f.by, one.name)))
 			}
-			o.ObserveInt64(to, one.value, attrs...)
+			observe(one.value, attrs...)
 		}
 		return
 	}
 	values := make(label.Tally)
 	f.values(s, values)
 	for l, n := range values {
-		o.ObserveInt64(to, n, metric.WithAttributes(common...), metric.WithAttributes(attribute.String(prefix+"."+f.by, l)))
+		observe(n, metric.WithAttributes(common...), metric.WithAttributes(attribute.String(prefix+"."+f.by, l)))
 	}
 }

@@ -86,7 +86,7 @@ func (p *Producer) Produce(ctx context.Context) ([]metricdata.ScopeMetrics, erro
 		return nil, context.Cause(ctx)
 	}
 	points := make([][]metricdata.ExponentialHistogramDataPoint[float64], len(histograms))
-	p.cfg.each(func(s *metrics.Snapshot, common []attribute.KeyValue) {
+	p.cfg.each(func(s *metrics.Snapshot, _ string, common []attribute.KeyValue) {
 		for i, h := range histograms {
 			for _, one := range h.of(s, p.cfg.Prefix) {
 				set := attribute.NewSet(slices.Concat(common, one.more)...)

@@ -12,6 +12,8 @@ import (
 
 	"github.com/respool/respool/metrics"
 	"github.com/respool/respool/metrics/internal/label"
+	"github.com/respool/respool/metrics/internal/spread"
+	"github.com/respool/respool/resource"
 )
 
 // Meter is the source of a [Collector], such as a *metrics.Meter. Each scrape calls
@@ -46,10 +48,11 @@ var defaultBuckets = []float64{
 	0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 15, 60,
 }
 
-// Collector is a prometheus.Collector of pools. It keeps no state between scrapes and
-// is safe for concurrent use.
+// Collector is a prometheus.Collector of pools. Between scrapes it keeps only which endpoints have
+// labels of their own, and what the others have counted. It is safe for concurrent use.
 type Collector struct {
 	meters  []Meter
+	spread  spread.Labels
 	buckets []float64
 	descs   []*prometheus.Desc // of families, then of histograms
 }
@@ -144,10 +147,14 @@ func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
 // does not block a pool.
 func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	var names label.Names
+	var pools []string
 	for _, m := range c.shown() {
 		s := m.Snapshot(0)
-		c.collect(ch, names.Unique(s.Name), &s)
+		pool := names.Unique(s.Name)
+		pools = append(pools, pool)
+		c.collect(ch, pool, &scrape{s, c.spread.Of(pool, s.Endpoints)})
 	}
+	c.spread.Keep(pools)
 }
 
 // shown returns the meters of this scrape.
@@ -162,7 +169,13 @@ func (c *Collector) shown() []Meter {
 	return all
 }
 
-func (c *Collector) collect(ch chan<- prometheus.Metric, pool string, s *metrics.Snapshot) {
+// scrape is what a scrape shows of one pool.
+type scrape struct {
+	metrics.Snapshot
+	labeled []resource.EndpointInfo // the endpoints that have labels
+}
+
+func (c *Collector) collect(ch chan<- prometheus.Metric, pool string, s *scrape) {
 	send := func(d *prometheus.Desc, m prometheus.Metric, err error) {
 		if err != nil {
 			m = prometheus.NewInvalidMetric(d, err)
@@ -196,7 +209,7 @@ func (c *Collector) collect(ch chan<- prometheus.Metric, pool string, s *metrics
 	}
 	for i, h := range histograms {
 		d := c.descs[len(families)+i]
-		for _, one := range h.of(s) {
+		for _, one := range h.of(&s.Snapshot) {
 			m, err := newHistogram(d, one.histogram, c.buckets, append([]string{pool}, one.labels...)...)
 			send(d, m, err)
 		}

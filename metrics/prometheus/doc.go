@@ -117,8 +117,9 @@
 // ([resource.Multiplexer]): the mux.Clients of one name together. No metric has a label for each
 // connection; the live page lists them. Those with the label endpoint, and those whose names begin
 // with resource_pool_endpoints, are of a pool that is spread over several endpoints
-// ([resource.Endpoints]). The first 64 endpoints have labels of their own, and the rest have the
-// label "other" together.
+// ([resource.Endpoints]). 64 endpoints have labels of their own until they leave, and those that
+// join meanwhile have the label "other" together until they leave. What these have counted stays in
+// "other", so no counter falls.
 //
 // A histogram has classic buckets and native buckets of schema 2; Prometheus scrapes
 // what it is configured for. In resource_pool_rejections_total the label

@@ -3,9 +3,7 @@ package prometheus
 import (
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/respool/respool/metrics"
 	"github.com/respool/respool/metrics/internal/label"
-	"github.com/respool/respool/metrics/internal/spread"
 	"github.com/respool/respool/resource"
 )
 
@@ -19,10 +17,10 @@ const (
 type family struct {
 	name, help string
 	kind       prometheus.ValueType
-	value      func(s *metrics.Snapshot) float64
+	value      func(s *scrape) float64
 	label      string
-	values     func(s *metrics.Snapshot, t label.Tally)
-	each       func(s *metrics.Snapshot) []point
+	values     func(s *scrape, t label.Tally)
+	each       func(s *scrape) []point
 }
 
 // point is one value of a family.
@@ -32,29 +30,29 @@ type point struct {
 }
 
 // perQuota returns the values of the shared quotas of a pool, which may have two holders of one.
-func perQuota(of func(q *resource.SharedQuota) float64) func(s *metrics.Snapshot) []point {
-	return func(s *metrics.Snapshot) []point {
+func perQuota(of func(q *resource.SharedQuota) float64) func(s *scrape) []point {
+	return func(s *scrape) []point {
 		return points(s.Quotas, func(q *resource.SharedQuota) (string, float64) { return q.Name, of(q) })
 	}
 }
 
 // perMux returns the values of the multiplexers of a pool.
-func perMux(of func(m *resource.Multiplexer) float64) func(s *metrics.Snapshot) []point {
-	return func(s *metrics.Snapshot) []point {
+func perMux(of func(m *resource.Multiplexer) float64) func(s *scrape) []point {
+	return func(s *scrape) []point {
 		return points(s.Multiplexers, func(m *resource.Multiplexer) (string, float64) { return m.Name, of(m) })
 	}
 }
 
 // perEndpoint returns the values of the endpoints of a pool.
-func perEndpoint(of func(e *resource.EndpointInfo) float64) func(s *metrics.Snapshot) []point {
-	return func(s *metrics.Snapshot) []point {
-		return points(spread.Labeled(s.Endpoints), func(e *resource.EndpointInfo) (string, float64) { return e.Addr, of(e) })
+func perEndpoint(of func(e *resource.EndpointInfo) float64) func(s *scrape) []point {
+	return func(s *scrape) []point {
+		return points(s.labeled, func(e *resource.EndpointInfo) (string, float64) { return e.Addr, of(e) })
 	}
 }
 
 // ofEndpoints returns one value, without a label, of a pool that has endpoints.
-func ofEndpoints(of func(e *resource.Endpoints) float64) func(s *metrics.Snapshot) []point {
-	return func(s *metrics.Snapshot) []point {
+func ofEndpoints(of func(e *resource.Endpoints) float64) func(s *scrape) []point {
+	return func(s *scrape) []point {
 		if s.Endpoints == nil {
 			return nil
 		}
@@ -76,7 +74,7 @@ func points[T any](all []T, of func(*T) (string, float64)) []point {
 var families = []family{
 	{
 		name: "resources", help: "Resources by state.", kind: gauge,
-		label: "state", values: func(s *metrics.Snapshot, t label.Tally) {
+		label: "state", values: func(s *scrape, t label.Tally) {
 			t.Add("idle", int64(s.Idle))
 			t.Add("leased", int64(s.Leased))
 			t.Add("making", int64(s.Making))
@@ -85,35 +83,35 @@ var families = []family{
 	},
 	{
 		name: "limit", help: "Maximum number of resources.", kind: gauge,
-		value: func(s *metrics.Snapshot) float64 { return float64(s.Max) },
+		value: func(s *scrape) float64 { return float64(s.Max) },
 	},
 	{
 		name: "pending_acquires", help: "Callers waiting for a resource.", kind: gauge,
-		value: func(s *metrics.Snapshot) float64 { return float64(s.Load.Waiting) },
+		value: func(s *scrape) float64 { return float64(s.Load.Waiting) },
 	},
 	{
 		name: "oldest_wait_seconds", help: "How long the first of the waiting callers has waited.", kind: gauge,
-		value: func(s *metrics.Snapshot) float64 { return s.OldestWait.Seconds() },
+		value: func(s *scrape) float64 { return s.OldestWait.Seconds() },
 	},
 	{
 		name: "wanted_places", help: "Slots of a shared total that the pool lacks.", kind: gauge,
-		value: func(s *metrics.Snapshot) float64 { return float64(s.Wanting) },
+		value: func(s *scrape) float64 { return float64(s.Wanting) },
 	},
 	{
 		name: "abandoned_makes", help: "Creations given up at their timeout that have not returned.", kind: gauge,
-		value: func(s *metrics.Snapshot) float64 { return float64(s.Abandoned) },
+		value: func(s *scrape) float64 { return float64(s.Abandoned) },
 	},
 	{
 		name: "leases_overdue", help: "Leases held for longer than the limit of the meter.", kind: gauge,
-		value: func(s *metrics.Snapshot) float64 { return float64(s.Overdue) },
+		value: func(s *scrape) float64 { return float64(s.Overdue) },
 	},
 	{
 		name: "outage", help: "1 while resource creation is failing, else 0.", kind: gauge,
-		value: func(s *metrics.Snapshot) float64 { return truth(s.Outage) },
+		value: func(s *scrape) float64 { return truth(s.Outage) },
 	},
 	{
 		name: "acquires_total", help: "Acquires that have ended: ok, or the reason of the failure.",
-		kind: counter, label: "result", values: func(s *metrics.Snapshot, t label.Tally) {
+		kind: counter, label: "result", values: func(s *scrape, t label.Tally) {
 			t.Add("ok", s.Acquired)
 			for reason, n := range s.Failures.All() {
 				t.Add(reason.String(), n)
@@ -122,22 +120,22 @@ var families = []family{
 	},
 	{
 		name: "waits_total", help: "Acquires that waited, with or without success.", kind: counter,
-		value: func(s *metrics.Snapshot) float64 { return float64(s.Waited) },
+		value: func(s *scrape) float64 { return float64(s.Waited) },
 	},
 	{
 		name: "waits_ended_total", help: "Acquires that waited and have ended, by result.", kind: counter,
-		label: "result", values: func(s *metrics.Snapshot, t label.Tally) {
+		label: "result", values: func(s *scrape, t label.Tally) {
 			t.Add("ok", s.WaitsServed)
 			t.Add("failed", s.WaitsFailed)
 		},
 	},
 	{
 		name: "releases_total", help: "Leases that have ended.", kind: counter,
-		value: func(s *metrics.Snapshot) float64 { return float64(s.Released) },
+		value: func(s *scrape) float64 { return float64(s.Released) },
 	},
 	{
 		name: "makes_total", help: "Creations that have ended, by result.", kind: counter,
-		label: "result", values: func(s *metrics.Snapshot, t label.Tally) {
+		label: "result", values: func(s *scrape, t label.Tally) {
 			t.Add("ok", s.Made)
 			t.Add("failed", s.Failed)
 			t.Add("refused", s.Stats.Refused)
@@ -146,7 +144,7 @@ var families = []family{
 	},
 	{
 		name: "makes_begun_total", help: "Creations that were begun, by purpose.", kind: counter,
-		label: "for", values: func(s *metrics.Snapshot, t label.Tally) {
+		label: "for", values: func(s *scrape, t label.Tally) {
 			t.Add("callers", s.Begun.Callers)
 			t.Add("no_wait", s.Begun.NoWait)
 			t.Add("min_idle", s.Begun.MinIdle)
@@ -157,15 +155,15 @@ var families = []family{
 	},
 	{
 		name: "destroyed_total", help: "Resources destroyed, by cause.", kind: counter,
-		label: "reason", values: func(s *metrics.Snapshot, t label.Tally) { t.AddAll(s.Destroyed) },
+		label: "reason", values: func(s *scrape, t label.Tally) { t.AddAll(s.Destroyed) },
 	},
 	{
 		name: "hijacked_total", help: "Resources hijacked.", kind: counter,
-		value: func(s *metrics.Snapshot) float64 { return float64(s.Hijacked) },
+		value: func(s *scrape) float64 { return float64(s.Hijacked) },
 	},
 	{
 		name: "ended_total", help: "Resources ended by the pool rather than by a holder.", kind: counter,
-		label: "by", values: func(s *metrics.Snapshot, t label.Tally) {
+		label: "by", values: func(s *scrape, t label.Tally) {
 			t.Add("eviction", s.Evicted)
 			t.Add("health", s.Unhealthy)
 			t.Add("invalidate", s.Invalidated)
@@ -174,23 +172,23 @@ var families = []family{
 	},
 	{
 		name: "rejections_total", help: "Callers and creations refused, by policy.", kind: counter,
-		label: "policy", values: func(s *metrics.Snapshot, t label.Tally) { t.AddAll(s.Refused) },
+		label: "policy", values: func(s *scrape, t label.Tally) { t.AddAll(s.Refused) },
 	},
 	{
 		name: "outages_total", help: "Outages that have begun.", kind: counter,
-		value: func(s *metrics.Snapshot) float64 { return float64(s.Outages) },
+		value: func(s *scrape) float64 { return float64(s.Outages) },
 	},
 	{
 		name: "panics_total", help: "Panics contained in functions that the pool called.", kind: counter,
-		value: func(s *metrics.Snapshot) float64 { return float64(s.Panics) },
+		value: func(s *scrape) float64 { return float64(s.Panics) },
 	},
 	{
 		name: "fact_level", help: "Figures specific to the kind of pool that go up and down.", kind: gauge,
-		label: "fact", values: func(s *metrics.Snapshot, t label.Tally) { facts(s, t, true) },
+		label: "fact", values: func(s *scrape, t label.Tally) { facts(s, t, true) },
 	},
 	{
 		name: "fact_total", help: "Figures specific to the kind of pool that count.", kind: counter,
-		label: "fact", values: func(s *metrics.Snapshot, t label.Tally) { facts(s, t, false) },
+		label: "fact", values: func(s *scrape, t label.Tally) { facts(s, t, false) },
 	},
 	{
 		name: "quota_granted", help: "Units of a shared quota that this process may use.", kind: gauge,
@@ -502,7 +500,7 @@ func truth(b bool) float64 {
 	return 0
 }
 
-func facts(s *metrics.Snapshot, t label.Tally, level bool) {
+func facts(s *scrape, t label.Tally, level bool) {
 	for _, f := range s.Facts {
 		if f.Level == level {
 			t.Add(f.Name, f.Value)

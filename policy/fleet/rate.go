@@ -24,7 +24,9 @@ type RateConfig struct {
 	// Chunk is how many tokens one operation fetches at most, when several requests wait.
 	// Zero: 8.
 	Chunk int
-	// Timeout bounds one operation of the ledger through its context. Zero: 1 s.
+	// Timeout bounds one operation of the ledger through its context. After one that failed the
+	// next is made a tenth of Timeout later, at most 6 s; this doubles up to five times Timeout,
+	// at most 5 min. Zero: 1 s.
 	Timeout time.Duration
 }
 
@@ -33,6 +35,7 @@ const (
 	defaultChunk       = 8
 	defaultRateTimeout = time.Second
 	rateKeep           = time.Second // how long a token that no request took is kept
+	maxRatePace        = time.Minute // a longer Timeout makes no longer pause after a failure
 )
 
 func (c *RateConfig) check() error {
@@ -240,7 +243,8 @@ func (d *DialRate) fetch(n int) {
 	d.missed = false
 	if err != nil {
 		d.err = err
-		d.nextAt = now.Add(jittered(min(d.cfg.Timeout/10<<min(d.fails, 6), 5*d.cfg.Timeout)))
+		first := min(d.cfg.Timeout, maxRatePace) / 10
+		d.nextAt = now.Add(jittered(min(first<<min(d.fails, 6), 50*first)))
 		d.fails++
 		for len(d.waiting) > 0 {
 			d.endLocked(d.refusalLocked(now, false))

@@ -3,6 +3,7 @@ package fleet_test
 import (
 	"context"
 	"errors"
+	"math"
 	"runtime"
 	"strings"
 	"sync"
@@ -293,5 +294,29 @@ func TestNewDialRate_BadConfig(t *testing.T) {
 		if err == nil || !containsField(err, field) {
 			t.Errorf("the error does not name %s: %v", field, err)
 		}
+	}
+}
+
+// A Timeout that means no limit makes no pause of years after a failure.
+func TestDialRate_TimeoutForever(t *testing.T) {
+	for _, timeout := range []time.Duration{time.Hour, math.MaxInt64 / 2, math.MaxInt64 - 1, math.MaxInt64} {
+		synctest.Test(t, func(t *testing.T) {
+			e := &rateEngine{Memory: fleet.NewMemory(), down: true}
+			d := newDialRate(t, fleet.RateConfig{Ledger: e, Rate: "dials", Tokens: 100, Per: time.Second, Timeout: timeout})
+			defer d.Close()
+			for began := time.Now(); time.Since(began) < time.Hour; time.Sleep(time.Second) { // in the bubble
+				_, err := d.Admit(ctx, resource.Request{})
+				caused(t, err, fleet.ErrLost)
+			}
+			e.mu.Lock()
+			ops := e.ops
+			e.down = false
+			e.mu.Unlock()
+			if ops < 12 || ops > 40 {
+				t.Errorf("with a Timeout of %v the ledger was asked %d times in an hour", timeout, ops)
+			}
+			time.Sleep(5 * time.Minute) // in the bubble
+			admitWithin(t, d, time.Second, 10)
+		})
 	}
 }

@@ -162,7 +162,10 @@ func (r *rebalancer) step(now time.Time, all []share) (from, to int, ok bool, wa
 	// An even pace keeps the limit in every period of Every, not only in those that begin with
 	// the first move.
 	limit := max(1, int(r.cfg.Part*float64(total)))
-	pace := (r.cfg.Every + time.Duration(limit) - 1) / time.Duration(limit)
+	pace := r.cfg.Every / time.Duration(limit)
+	if r.cfg.Every%time.Duration(limit) > 0 {
+		pace++
+	}
 	r.next = now.Add(pace)
 	return from, to, true, min(wait, pace)
 }

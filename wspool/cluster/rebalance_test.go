@@ -171,3 +171,34 @@ func TestApportion(t *testing.T) {
 		}
 	}
 }
+
+// The largest durations work like very long ones.
+func TestRebalance_Forever(t *testing.T) {
+	for _, c := range []struct {
+		cfg   Rebalance
+		moves int
+	}{
+		{Rebalance{Every: math.MaxInt64, After: time.Second}, 1},
+		{Rebalance{Every: math.MaxInt64, After: time.Second, Part: 1}, 1}, // the pace is a fortieth of Every
+		{Rebalance{Every: time.Second, After: math.MaxInt64}, 0},
+		{Rebalance{Every: math.MaxInt64, After: math.MaxInt64}, 0},
+	} {
+		r, f, now := newRebalancer(c.cfg), newField(40, 0), time.Now()
+		moves := 0
+		for range 20 {
+			from, to, ok, wait := r.step(now, f)
+			if ok {
+				f[from].have--
+				f[to].have++
+				moves++
+			}
+			if wait <= 0 {
+				t.Errorf("%+v: it is to be called again after %v", c.cfg, wait)
+			}
+			now = now.Add(time.Second)
+		}
+		if moves != c.moves {
+			t.Errorf("%+v: %d moves in 20 s, want %d", c.cfg, moves, c.moves)
+		}
+	}
+}

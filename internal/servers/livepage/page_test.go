@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -101,6 +102,20 @@ func TestLeak(t *testing.T) {
 	}
 	// The list of resources shows it too, with the function that acquired.
 	b.until(`/leased, overdue.*nightly: livepage.forgetful/s.test(document.querySelector("#resources tbody")?.innerText ?? "")`)
+	// Both show the ordinal of the lease, which Reclaim needs.
+	for _, in := range []string{".site .inside", "#resources"} {
+		row := eval[string](b, `(() => {
+			const at = [...document.querySelectorAll("`+in+` thead th")].findIndex((th) => th.textContent.startsWith("Lease") && !th.textContent.startsWith("Leases"));
+			const cells = document.querySelectorAll("`+in+` tbody tr")[0].children;
+			return cells[0].textContent + " " + cells[at]?.textContent;
+		})()`)
+		var id, lease uint64
+		if _, err := fmt.Sscan(row, &id, &lease); err != nil || !slices.ContainsFunc(p.Inspect(9).Resources, func(r resource.ResourceInfo) bool {
+			return r.ID == id && r.Lease == lease && lease > 0
+		}) {
+			t.Errorf("%s has resource and lease %q, of %+v", in, row, p.Inspect(9).Resources)
+		}
+	}
 	b.good()
 }
 

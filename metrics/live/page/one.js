@@ -150,7 +150,7 @@ export class One {
   population() {
     const e = this.e;
     e.resourcesNote = make("span", { class: "note" });
-    e.resources = table("Resources", ["Id|n", "State", "Held|n", "Idle|n", "Age|n", "Leases|n", "Held by", "Detail"]);
+    e.resources = table("Resources", ["Id|n", "State", "Lease|n", "Held|n", "Idle|n", "Age|n", "Leases|n", "Held by", "Detail"]);
     const select = (key, label, values) => {
       const s = make("select", {}, ...values.map(([value, text]) => make("option", { value }, text)));
       s.value = this.choice[key];
@@ -322,7 +322,7 @@ export class One {
     const shown = r.rows.length;
     say(this.e.resourcesNote, (shown < r.matched ? `${count(shown)} of ${count(r.matched)}` : count(shown)) +
       (r.matched < r.seen ? `, out of ${count(r.seen)}` : ""));
-    rows(this.e.resources, r.rows, (i) => i.id, (i) => [i.id, state(i),
+    rows(this.e.resources, r.rows, (i) => i.id, (i) => [i.id, state(i), i.lease ?? "",
       i.held_seconds == null ? "" : duration(i.held_seconds), i.idle_seconds == null ? "" : duration(i.idle_seconds),
       long(i.age_seconds), count(i.leases), holder(i), [i.detail, i.invalidated].filter(Boolean).join("; ")],
     (tr, i) => attribute(tr, "data-state", i.state));
@@ -383,7 +383,7 @@ function newSite(g) {
   const summary = make("summary", {}, make("span", { class: "at" }, make("b", {}, at ? short(at.func) : "stack unknown"), make("span", { class: "soft" }, at ? fileLine(at) : "")),
     make("span", { class: "flags" }), make("span", { class: "many" }));
   const reasons = whys();
-  const leases = table("Leases", ["Resource|n", "Held|n", "Class", "State"]);
+  const leases = table("Leases", ["Resource|n", "Lease|n", "Held|n", "Class", "State"]);
   const stack = make("ol", { class: "stack" }, ...g.stack.map((f) =>
     make("li", { class: f === at ? "own" : null }, make("code", {}, f.func), make("span", { class: "soft", title: `${f.file}:${f.line}` }, fileLine(f)))));
   const e = make("details", { class: "site" }, summary, make("div", { class: "inside" }, reasons, stack, scroller("Leases", leases)));
@@ -400,7 +400,7 @@ function showSite(e, g) {
     kind: "overdue", text: "overdue", doc: "operating.md#hunting-a-leak",
     why: `${count(late.length)} lease${late.length > 1 ? "s" : ""} acquired here ${late.length > 1 ? "have" : "has"} not ended, the longest for ${duration(late[0].for_seconds)}: longer than Overdue allows.`,
   }]);
-  rows(e.leases, g.leases, (l) => `${l.id} ${l.lease}`, (l) => [l.id, duration(l.for_seconds), l.class ?? "", [l.shared && "shared", l.overdue && "overdue"].filter(Boolean).join(", ")]);
+  rows(e.leases, g.leases, (l) => `${l.id} ${l.lease}`, (l) => [l.id, l.lease, duration(l.for_seconds), l.class ?? "", [l.shared && "shared", l.overdue && "overdue"].filter(Boolean).join(", ")]);
 }
 
 // parts of a shared quota: in use here, granted here but free, granted to other processes.

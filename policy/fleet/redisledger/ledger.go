@@ -54,7 +54,8 @@ type Options struct {
 	// node. Empty: "respool:fleet:".
 	Prefix string
 	// Timeout bounds one claim or draw, whatever its context allows: after this time at most
-	// an engine that does not answer is noticed. Must not be negative. 0: one second.
+	// an engine that does not answer is noticed. Must not be negative; at most 24 h, and a
+	// longer one counts as that. 0: one second.
 	Timeout time.Duration
 	// Replicas is how many replicas must have a claim before it succeeds; draws do not wait
 	// for them. A claim waits for them for at most 100 ms, and fails then with ErrReplicas.
@@ -123,6 +124,10 @@ func New(client redis.UniversalClient, o Options) (*Ledger, error) {
 	return newLedger(client, o, nil)
 }
 
+// maxTimeout stands for any longer Timeout, which is added to times of the server: a script counts
+// them in microseconds and keeps whole numbers up to 2^53.
+const maxTimeout = 24 * time.Hour
+
 // newLedger also gets the addresses and the secrets that the client does not show.
 func newLedger(client redis.UniversalClient, o Options, addrs []string, secrets ...string) (*Ledger, error) {
 	var bad []string
@@ -139,6 +144,7 @@ func newLedger(client redis.UniversalClient, o Options, addrs []string, secrets 
 	}
 	require(!strings.ContainsAny(o.Prefix, "{}"), "Prefix must not contain braces, got %q", o.Prefix)
 	require(o.Timeout > 0, "Timeout must be positive, got %v", o.Timeout)
+	o.Timeout = min(o.Timeout, maxTimeout)
 	require(o.Replicas >= 0, "Replicas must be at least 0, got %d", o.Replicas)
 	s := inspect(client)
 	require(s.usable, "client must be a *redis.Client or a *redis.ClusterClient, got %T", client)

@@ -1,6 +1,7 @@
 package redisledger
 
 import (
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -79,5 +80,23 @@ func TestNew(t *testing.T) {
 	}
 	if _, err := Open(&redis.UniversalOptions{Addrs: []string{"127.0.0.1:1"}}, Options{Timeout: -1}); err == nil {
 		t.Error("Open accepted invalid options")
+	}
+}
+
+// The latest time that a claim accepts, which scripts keep as a float64, stays a whole number after the
+// present also if Timeout means no limit.
+func TestTimeoutForever(t *testing.T) {
+	client := redis.NewClient(Settings(&redis.UniversalOptions{Addrs: []string{"127.0.0.1:1"}}).Simple())
+	defer client.Close()
+	for _, timeout := range []time.Duration{time.Second, math.MaxInt64 - 1, math.MaxInt64} {
+		l, err := New(client, Options{Timeout: timeout})
+		if err != nil {
+			t.Fatal(err)
+		}
+		now := time.Now()
+		l.sight("q", sighting{now: now.UnixMicro(), sent: now})
+		if at := l.latest("q", now.Add(time.Second)); at <= now.UnixMicro() || at >= 1<<53 {
+			t.Errorf("with a Timeout of %v it is %d, now is %d", timeout, at, now.UnixMicro())
+		}
 	}
 }
