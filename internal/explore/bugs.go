@@ -229,15 +229,12 @@ var Bugs = []Bug{
 	{"a tick has a connection watched that is being read", "watch-tick", Edit{"wspool/watch.go", `	if l.watchableLocked() && l.hub.monitor.overdue`, `	if l.end.usable() && l.hub.monitor.overdue`}},
 
 	// wspool/mux: a canceled call against the batch.
-	{"the context is not looked at again when a message is added to the batch", "mux-cancel", Edit{"wspool/mux/conn.go", `	if ctx.Err() != nil || c.state == ended {
-		c.mu.Unlock()
+	{"the context is not looked at again when a message is added to the batch", "mux-cancel", Edit{"wspool/mux/conn.go", `	if ctx.Err() != nil { // without the lock: it may be a method of the user
 		return false
 	}
-	c.out.add`, `	if c.state == ended {
-		c.mu.Unlock()
-		return false
-	}
-	c.out.add`}},
+	c.mu.Lock()
+	if c.state == ended {`, `	c.mu.Lock()
+	if c.state == ended {`}},
 	{"the writer stops writing after it has found the batch empty", "mux-cancel", Edit{"wspool/mux/conn.go", `			c.writing = false
 			c.unlock(false)
 			return
@@ -255,11 +252,11 @@ var Bugs = []Bug{
 	{"a canceled call that is being sent counts as not sent", "mux-cancel", Edit{"wspool/mux/conn.go", `	k.fate = ErrMayHaveRun
 	if !held {`, `	k.fate = ErrNotSent
 	if !held {`}},
-	{"the slot of a canceled call that was sent is free at once", "mux-cancel", Edit{"wspool/mux/conn.go", `	c.slots.abandon(id, c.client.ticks.Load(), subscribed)
-	c.stats.orphaned++`, `	c.slots.release(id)
-	c.stats.orphaned++`}},
-	{"a canceled caller that reads does not hand the reading over", "mux-cancel", Edit{"wspool/mux/conn.go", `			c.waiters.remove(w)
-			c.relayLocked()
-			c.unlock(false)`, `			c.waiters.remove(w)
-			c.unlock(false)`}},
+	{"the slot of a canceled call that was sent is free at once", "mux-cancel", Edit{"wspool/mux/conn.go", `		c.slots.abandon(id, c.client.ticks.Load(), subscribed)
+		c.stats.orphaned++`, `		c.slots.release(id)
+		c.stats.orphaned++`}},
+	{"a canceled caller that reads does not hand the reading over", "mux-cancel", Edit{"wspool/mux/conn.go", `		c.waiters.remove(w)
+		c.relayLocked()
+		c.unlock(false)`, `		c.waiters.remove(w)
+		c.unlock(false)`}},
 }

@@ -89,8 +89,8 @@
 //	lease-twice              2     13619  wspool: two leases of one caller against a message that neither has asked for
 //	lease-wait               1     13074  wspool: a lease, a caller that waits for its connection, and a message that neither has asked for
 //	watch-tick               1     35273  wspool: a lease of a hot connection against the tick that has it watched, and a message that belongs to no lease
-//	mux-cancel               2     43694  mux: a call that is canceled against a call that writes the batch, on one connection
-//	mux-late                 1      2372  mux: a call that is canceled against its reply and another call, on one connection
+//	mux-cancel               1      1369  mux: a call that is canceled against a call that writes the batch, on one connection
+//	mux-late                 1      2459  mux: a call that is canceled against its reply and another call, on one connection
 //
 // These are 2 383 960 schedules, and none violates an invariant. go test alone explores fewer: each scene says
 // with how many preemptions.

@@ -189,15 +189,19 @@ func (c *Client) attempts(ctx context.Context, k *call, r *Request, try func(n *
 	if c.cfg.Trace.Called != nil {
 		began = time.Now()
 	}
-	stream, sent, replayed, bulk := k.stream, 0, false, k.stream != nil && k.stream.cfg.Dedicated
+	stream, sent, replayed, bulk := k.stream, 0, false, false
+	dedicated := stream != nil && stream.cfg.Dedicated
 	mayHaveRun := false // in an attempt
 	avoid := ""         // the server on which the last attempt failed
 	var n *conn
 	var err error
 	for {
-		if bulk {
-			n, err = c.exclusive(ctx, r)
-		} else {
+		switch {
+		case dedicated:
+			n, err = c.exclusive(ctx, resource.Request{Shared: true, NoWait: r.NoWait, Cost: r.Cost})
+		case bulk:
+			n, err = c.chooseBulk(ctx, k, r, avoid)
+		default:
 			n, err = c.choose(ctx, r, avoid)
 		}
 		if err != nil {
@@ -214,7 +218,7 @@ func (c *Client) attempts(ctx context.Context, k *call, r *Request, try func(n *
 		switch {
 		case err == errBulk:
 			bulk = true
-		case k.fate == nil, ctx.Err() != nil, err == context.Cause(ctx): // answered, or given up
+		case k.fate == nil, ctx.Err() != nil: // answered, or given up
 		case k.fate == ErrNotSent && c.elsewhere(n, err):
 			c.stats.retried.Add(1)
 		case k.fate == ErrMayHaveRun && r.Idempotent && !replayed && c.replays.take():
@@ -265,8 +269,9 @@ func (c *Client) elsewhere(n *conn, err error) bool {
 		return true
 	}
 	n.mu.Lock()
-	defer n.mu.Unlock()
-	return (n.state == ended || n.broken) && !errors.Is(err, ErrClosed) && !errors.Is(err, errEncode)
+	gone := n.state == ended || n.broken
+	n.mu.Unlock()
+	return gone && !c.is(err, errEncode) && !c.is(err, ErrClosed)
 }
 
 // avoided is added to the load of the connections to a server that is to be avoided.
@@ -285,7 +290,7 @@ func loadOf(n *conn, avoid string) int64 {
 // than avoid: a server that goes away ends all its connections, and a call is replayed only once.
 func (c *Client) choose(ctx context.Context, r *Request, avoid string) (*conn, error) {
 	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
+		return nil, causeOf(ctx)
 	}
 	if r.Session == "" && c.waiting.Load() == 0 {
 		if all := *c.open.Load(); len(all) > 0 {
@@ -306,6 +311,7 @@ func (c *Client) choose(ctx context.Context, r *Request, avoid string) (*conn, e
 // wait waits in line for a connection that has room.
 func (c *Client) wait(ctx context.Context, r *Request, avoid string) (*conn, error) {
 	w := &inLine{ready: make(chan struct{}), session: r.Session, avoid: avoid}
+	done := ctx.Done() // before w is in line: it may be a method of the user, which panics
 	c.mu.Lock()
 	if c.closed {
 		c.mu.Unlock()
@@ -327,13 +333,16 @@ func (c *Client) wait(ctx context.Context, r *Request, avoid string) (*conn, err
 	c.mu.Unlock()
 	select {
 	case <-w.ready:
-	case <-ctx.Done():
+	case <-done:
 		c.mu.Lock()
-		if w.got == nil && w.err == nil {
+		left := w.got == nil && w.err == nil
+		if left {
 			c.outLocked(w)
-			w.err = context.Cause(ctx)
 		}
 		c.mu.Unlock()
+		if left {
+			return nil, causeOf(ctx)
+		}
 	}
 	if w.err != nil {
 		return nil, w.err
@@ -461,6 +470,10 @@ func (c *Client) growLocked() {
 // grow acquires a connection.
 func (c *Client) grow(r resource.Request) {
 	ws, err := c.acquire(c.ctx, r)
+	var n *conn
+	if err == nil {
+		n = newConn(c, ws, false)
+	}
 	c.mu.Lock()
 	c.growing = false
 	if err != nil {
@@ -477,15 +490,15 @@ func (c *Client) grow(r resource.Request) {
 		c.mu.Unlock()
 		return
 	}
-	n := c.joinLocked(ws, false)
-	if n != nil {
+	joined := c.joinLocked(n)
+	if joined {
 		c.admitLocked()
 		if c.line.Len() > 0 || n.busy() {
 			c.growLocked()
 		}
 	}
 	c.mu.Unlock()
-	c.began(n, ws)
+	c.began(n, joined)
 }
 
 // busy reports whether the connection has, or is about to have, the load from which the client
@@ -508,26 +521,25 @@ func (c *Client) acquire(ctx context.Context, r resource.Request) (ws *wspool.Co
 	return ws, err
 }
 
-// joinLocked adds a connection; nil: the client is closed.
-func (c *Client) joinLocked(ws *wspool.Conn, exclusive bool) *conn {
+// joinLocked adds a connection; false: the client is closed.
+func (c *Client) joinLocked(n *conn) bool {
 	if c.closed {
-		return nil
+		return false
 	}
-	n := newConn(c, ws, exclusive)
 	c.all[n] = struct{}{}
-	if !exclusive {
+	if !n.exclusive {
 		all := append(slices.Clone(*c.open.Load()), n)
 		c.open.Store(&all)
 	}
 	c.armLocked()
-	return n
+	return true
 }
 
-// began is called without a lock when a connection was acquired and has joined; n is nil if it
-// has not.
-func (c *Client) began(n *conn, ws *wspool.Conn) {
-	if n == nil {
-		ws.Release()
+// began is called without a lock when a connection was acquired and has joined, or has not.
+func (c *Client) began(n *conn, joined bool) {
+	if !joined {
+		n.stopLocked(ErrClosed) // no other goroutine has n
+		n.ws.Release()
 		return
 	}
 	c.stats.acquired.Add(1)
@@ -535,36 +547,59 @@ func (c *Client) began(n *conn, ws *wspool.Conn) {
 	n.start()
 }
 
-// exclusive returns a connection for one large message or one stream, with its slot promised:
-// one that is idle, or a new one.
-func (c *Client) exclusive(ctx context.Context, r *Request) (*conn, error) {
+// chooseBulk returns a connection that has promised a slot to k, whose message is large: one for k alone
+// or, if the pool has none to lend, one that others use. All of the pool may be the client's: then no
+// connection would come back to the pool while calls keep the client's in use.
+func (c *Client) chooseBulk(ctx context.Context, k *call, r *Request, avoid string) (*conn, error) {
+	n, err := c.exclusiveIdle()
+	if n == nil && err == nil {
+		if wait, room := c.roomFor(); room {
+			n, err = c.exclusive(ctx, resource.Request{Shared: true, NoWait: r.NoWait, MaxWait: wait, Cost: r.Cost})
+		}
+	}
+	if n != nil || err != nil && ctx.Err() != nil {
+		return n, err
+	}
+	k.shared = true
+	return c.choose(ctx, r, avoid)
+}
+
+// exclusiveIdle returns a connection for one large message or one stream that the client has and that
+// is idle, with its slot promised; nil: there is none.
+func (c *Client) exclusiveIdle() (*conn, error) {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	if c.closed {
-		c.mu.Unlock()
 		return nil, ErrClosed
 	}
 	for n := range c.all {
 		if n.exclusive && n.reserve() {
-			c.mu.Unlock()
 			return n, nil
 		}
 	}
-	c.mu.Unlock()
+	return nil, nil
+}
+
+// exclusive returns a connection for one large message or one stream, with its slot promised:
+// one that is idle, or a new one, which is acquired with r.
+func (c *Client) exclusive(ctx context.Context, r resource.Request) (*conn, error) {
+	if n, err := c.exclusiveIdle(); n != nil || err != nil {
+		return n, err
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(c.ctx, cancel)()
-	ws, err := c.acquire(ctx, resource.Request{Shared: true, NoWait: r.NoWait, Cost: r.Cost})
+	ws, err := c.acquire(ctx, r)
 	if err != nil {
 		return nil, err
 	}
+	n := newConn(c, ws, true)
+	n.reserved = 1
 	c.mu.Lock()
-	n := c.joinLocked(ws, true)
-	if n != nil {
-		n.reserved = 1
-	}
+	joined := c.joinLocked(n)
 	c.mu.Unlock()
-	c.began(n, ws)
-	if n == nil {
+	c.began(n, joined)
+	if !joined {
 		return nil, ErrClosed
 	}
 	return n, nil
@@ -716,6 +751,10 @@ func (c *Client) background(f func()) bool {
 // Connections are given back to the pool when nothing is on them. It returns nil when nothing
 // of the client runs any more and all calls had ended before ctx did, else ctx's error. Close
 // the pool afterwards.
+//
+// Close waits for the functions of [Config], [StreamConfig], [Trace] and the [Codec] that run. So if one
+// of them, such as [Config.OnEvent], calls Close, that waits for its own caller until ctx ends. Such a
+// function can start a goroutine that calls Close, and return.
 func (c *Client) Close(ctx context.Context) error {
 	c.mu.Lock()
 	if c.gone == nil {
@@ -739,6 +778,7 @@ func (c *Client) Close(ctx context.Context) error {
 	c.mu.Unlock()
 	for _, n := range all {
 		n.mu.Lock()
+		n.closing = true // a stream that is put on it later ends too
 		streams := n.streamsLocked()
 		n.mu.Unlock()
 		for _, s := range streams {
@@ -753,7 +793,7 @@ func (c *Client) Close(ctx context.Context) error {
 		select {
 		case <-c.gone:
 		case <-ctx.Done():
-			err = context.Cause(ctx)
+			err = causeOf(ctx)
 			for _, n := range all {
 				n.fail(ErrClosed)
 			}
@@ -793,10 +833,20 @@ func (c *Client) encodeCancel(id uint64, key []byte) (kind int, out []byte, ok b
 	return kind, out, err == nil && len(out) > 0
 }
 
-// streamKey calls Subscriber.StreamKey.
-func (c *Client) streamKey(m Message) (key []byte, err error) {
-	err = c.guard("Subscriber.StreamKey", func() (err error) { key, err = c.subscriber.StreamKey(m); return err })
-	return key, err
+// streamKey calls Subscriber.StreamKey. broke says that it has panicked, so that it is not known what
+// the server replied.
+func (c *Client) streamKey(m Message) (key []byte, broke bool, err error) {
+	failed := c.guard("Subscriber.StreamKey", func() error { key, err = c.subscriber.StreamKey(m); return nil })
+	if failed != nil {
+		return nil, true, failed
+	}
+	return key, false, err
+}
+
+// is is errors.Is for an err whose methods may be the user's. No lock is held.
+func (c *Client) is(err, target error) (yes bool) {
+	_ = c.guard("errors.Is", func() error { yes = errors.Is(err, target); return nil })
+	return yes
 }
 
 // classify calls Codec.Classify.

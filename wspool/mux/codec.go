@@ -8,7 +8,8 @@ type Message = wspool.Message
 
 // Codec translates between calls and messages of one protocol. Its methods are called by many
 // goroutines at once, with no lock held. A panic in a method fails the call that it was
-// called for; a panic in Classify drops the message.
+// called for; a panic in Classify drops the message. [Client.Close] waits for them, so they must not
+// call it.
 //
 // A Codec may also implement [Canceler] or [FinalCanceler], and [Subscriber].
 type Codec interface {

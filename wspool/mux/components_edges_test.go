@@ -143,6 +143,11 @@ func TestStreamBuffer_Overflow(t *testing.T) {
 		{"replaced", Latest, "a1 b1 a2 b2 a333", "a333 b2"},
 		{"replaced when full", Latest, "a1 b1 c1 b2", "a1 b2 c1"},
 		{"the oldest of several keys", Latest, "a1 b1 c1 d1 c2", "gap1 b1 c2 d1"},
+		{"replaced within the bytes", Latest, "a1 b1 c1 b22222", "a1 b22222 c1"},
+		{"replaced by a byte too many", Latest, "a1 b1 c1 b222222", "gap1 b222222 c1"},
+		{"replaced by far too many", Latest, "a1 b1 c1 c2222222222222", "gap2 c2222222222222"},
+		{"replaced while it is the oldest", Latest, "a1 b1 c1 a222222", "gap1 b1 c1"},
+		{"replaced alone", Latest, "a1 a2222222222222", "a2222222222222"},
 	} {
 		b := streamBuffer{max: 3, most: 10}
 		var got []string

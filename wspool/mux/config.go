@@ -88,8 +88,12 @@ type Config struct {
 	MaxBatch int
 	// Bulk is the length in bytes from which a message of a call is sent on another
 	// connection, because a message cannot be interleaved with others. Such a connection
-	// carries one call at a time and counts towards the limit of the pool, not MaxConns.
-	// A call with a Session stays on the connection of the session. Zero: DefaultBulk;
+	// carries one call at a time and counts towards the limit of the pool, not MaxConns. If
+	// the pool has none to lend, as where all of its connections are the client's already,
+	// the message is sent on a shared connection, and those behind it wait for it: give the
+	// pool a larger MaxSize than MaxConns. While the pool has room the call waits up to 10 s
+	// (succeedWait) for its connection, and up to 1 s (growWait) if the [Leaser] does not
+	// tell. A call with a Session stays on the connection of the session. Zero: DefaultBulk;
 	// negative: every message is sent on the shared connections.
 	Bulk int
 
@@ -98,12 +102,13 @@ type Config struct {
 	// block: up to EventBuffer messages wait for it on each connection, and further ones
 	// are dropped and counted ([Stats.EventsDropped]). ctx ends when the connection ends
 	// or the client is closed. An error or a panic destroys the connection, with it as the
-	// cause. Nil: events are dropped.
+	// cause. [Client.Close] waits for it, so it must not call Close, nor wait for that.
+	// Nil: events are dropped.
 	OnEvent func(ctx context.Context, m Message) error
 	// OnRequest answers a message with which the server asks the client ([Ask]). A nil
 	// message sends no answer. It may block; up to MaxAsks requests are answered at once on
-	// each connection, and further ones wait in the order of arrival, as events do. ctx and
-	// errors as with OnEvent. Nil: requests are dropped.
+	// each connection, and further ones wait in the order of arrival, as events do. ctx,
+	// errors and Close as with OnEvent. Nil: requests are dropped.
 	OnRequest func(ctx context.Context, m Message) (*Message, error)
 	// EventBuffer is how many messages may wait for OnEvent and OnRequest on each
 	// connection. Zero: DefaultEventBuffer.
@@ -131,8 +136,8 @@ type Config struct {
 }
 
 // Trace has functions that are called when something happens in a [Client]. Each may be nil.
-// They run on goroutines that callers wait for, with no lock held, and must not block. A panic
-// in one is contained.
+// They run on goroutines that callers wait for, with no lock held, and must not block, nor call
+// [Client.Close], which waits for them. A panic in one is contained.
 type Trace struct {
 	// Connected is called when a connection joins the client.
 	Connected func(ConnEvent)

@@ -1,6 +1,7 @@
 package mux
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,6 +30,7 @@ type call struct {
 	flown bool  // it was handed to the network
 
 	parted bool // reply is the first Part, and the End is awaited
+	shared bool // a large message may take a connection that others use
 }
 
 // getCall returns a call that nothing refers to. The pool of them is the client's, since a channel
@@ -46,7 +48,7 @@ func (c *Client) getCall(r *Request) *call {
 // clear makes k ready for another attempt.
 func (k *call) clear(r *Request) {
 	k.reset()
-	k.stream, k.reply, k.err, k.fate, k.flown, k.parted = nil, Message{}, nil, nil, false, false
+	k.stream, k.reply, k.err, k.fate, k.flown, k.parted, k.shared = nil, Message{}, nil, nil, false, false, false
 	k.cost = int64(max(1, r.Cost))
 }
 
@@ -100,6 +102,7 @@ type conn struct {
 	mu       sync.Mutex
 	state    connState
 	cause    error // why it is draining or has ended
+	closing  bool  // the client is being closed: streams end, and do not move
 	slots    slots[*call]
 	reserved int // calls that were promised a slot
 	out      outbox
@@ -142,11 +145,16 @@ func noteGenerations(last uint64) {
 	}
 }
 
+// newConn returns a connection that the client does not have yet. No lock is held: the methods of the
+// address may be those of a net.Conn of the user.
 func newConn(c *Client, ws *wspool.Conn, exclusive bool) *conn {
 	n := &conn{client: c, ws: ws, id: ws.Info().ID, exclusive: exclusive}
-	if addr := ws.RemoteAddr(); addr != nil {
-		n.server = addr.String()
-	}
+	_ = c.guard("RemoteAddr", func() error {
+		if addr := ws.RemoteAddr(); addr != nil {
+			n.server = addr.String()
+		}
+		return nil
+	})
 	n.written, n.onReady = n.batchWritten, n.readReady
 	if c.cfg.OnEvent != nil || c.cfg.OnRequest != nil {
 		n.ctx, n.cancel = context.WithCancelCause(c.ctx)
@@ -239,10 +247,13 @@ func (c *conn) do(ctx context.Context, k *call, r *Request) (m Message, err erro
 	if !ok {
 		return m, errElsewhere
 	}
-	posted := false
-	defer func() {
-		if !posted { // also if the codec has ended the goroutine
+	posted, over := false, false
+	defer func() { // also if the codec has ended the goroutine, or ctx panics
+		switch {
+		case !posted:
 			c.giveSlotBack(id, k)
+		case !over:
+			c.giveUp(resource.ErrGoexit, id, k)
 		}
 	}()
 	kind, data, err := c.client.encode(k.buf[:0], id, r.Body)
@@ -250,7 +261,7 @@ func (c *conn) do(ctx context.Context, k *call, r *Request) (m Message, err erro
 		return m, err
 	}
 	k.buf = data
-	if bulk := c.client.cfg.Bulk; bulk > 0 && len(data) >= bulk && !c.exclusive && r.Session == "" {
+	if bulk := c.client.cfg.Bulk; bulk > 0 && len(data) >= bulk && !c.exclusive && !k.shared && r.Session == "" {
 		return m, errBulk
 	}
 	p := parcel{kind: kind, id: id}
@@ -259,7 +270,7 @@ func (c *conn) do(ctx context.Context, k *call, r *Request) (m Message, err erro
 	}
 	if posted = c.post(ctx, p, data); !posted {
 		if ctx.Err() != nil {
-			return m, context.Cause(ctx)
+			return m, causeOf(ctx)
 		}
 		return m, errElsewhere
 	}
@@ -270,19 +281,29 @@ func (c *conn) do(ctx context.Context, k *call, r *Request) (m Message, err erro
 		arrived = c.await(ctx, &k.waiter)
 	}
 	if !arrived {
-		c.giveUp(ctx, id, k)
+		c.giveUp(causeOf(ctx), id, k)
 	}
+	over = true
 	if k.err != nil {
 		return Message{}, k.err // a Part may have come
 	}
 	return k.reply, nil
 }
 
+// causeOf returns why ctx, which has ended, has. ctx is the user's, so no lock may be held.
+func causeOf(ctx context.Context) error {
+	return cmp.Or(context.Cause(ctx), ctx.Err(), context.Canceled) // a type of the user may close Done alone
+}
+
 // post adds a message to the outbox and has it written. It reports false if it was not added:
-// the caller's context has ended, or the connection. That, and adding it, are one step.
+// the caller's context had ended, or the connection has. If the context ends after that look, the
+// caller finds that out when it waits, and takes the message back if it is still in the outbox.
 func (c *conn) post(ctx context.Context, p parcel, data []byte) bool {
+	if ctx.Err() != nil { // without the lock: it may be a method of the user
+		return false
+	}
 	c.mu.Lock()
-	if ctx.Err() != nil || c.state == ended {
+	if c.state == ended {
 		c.mu.Unlock()
 		return false
 	}
@@ -401,34 +422,44 @@ func (c *conn) endLocked(id uint64, k *call, err, fate error) {
 }
 
 // await waits until w is ready, and reads the connection for all if no other goroutine does. It
-// returns false if ctx ended before.
+// returns false if ctx ended before. ctx may be a type of the user, and is asked without the lock.
 func (c *conn) await(ctx context.Context, w *waiter) bool {
+	over := ctx.Err() != nil
 	c.mu.Lock()
-	for {
-		if w.ready.Load() || ctx.Err() != nil {
-			c.waiters.remove(w)
-			c.relayLocked()
-			c.unlock(false)
-			return w.ready.Load()
+	locked := true
+	defer func() {
+		if !locked { // the codec has ended the goroutine, or ctx has panicked
+			c.mu.Lock()
 		}
-		if !c.leading && c.state != ended {
+		c.waiters.remove(w)
+		c.relayLocked()
+		c.unlock(false)
+	}()
+	for !w.ready.Load() && !over {
+		lead := !c.leading && c.state != ended
+		if lead {
 			c.leading = true
 			c.waiters.remove(w)
-			c.mu.Unlock()
-			c.lead(ctx, w)
-			c.mu.Lock()
-			continue
-		}
-		if !w.in {
+		} else if !w.in {
 			c.waiters.add(w)
 		}
 		c.mu.Unlock()
-		select {
-		case <-w.wake:
-		case <-ctx.Done():
+		locked = false
+		if lead {
+			c.lead(ctx, w)
+			over = ctx.Err() != nil
+		} else {
+			select {
+			case <-w.wake:
+				over = ctx.Err() != nil
+			case <-ctx.Done():
+				over = true
+			}
 		}
 		c.mu.Lock()
+		locked = true
 	}
+	return w.ready.Load()
 }
 
 // awaitWritten waits until the message of k is written, or cannot be. The goroutine does not read
@@ -687,15 +718,15 @@ func (c *conn) drop(f Frame, bytes int, why DropReason, err error) {
 	c.client.traceDropped(DropEvent{Conn: c.id, Frame: f, Bytes: bytes, Reason: why, Err: err})
 }
 
-// giveUp ends a call whose caller does not wait any more, unless its reply or the end of the
-// connection was faster.
-func (c *conn) giveUp(ctx context.Context, id uint64, k *call) {
+// giveUp ends a call whose caller does not wait any more because of cause, unless its reply or the
+// end of the connection was faster.
+func (c *conn) giveUp(cause error, id uint64, k *call) {
 	c.mu.Lock()
 	if k.ready.Load() {
 		c.mu.Unlock()
 		return
 	}
-	k.err = context.Cause(ctx)
+	k.err = cause
 	e := c.slots.find(id)
 	held := e != nil && e.owner == k // else its stream was closed meanwhile: detach has abandoned it
 	if held {
@@ -717,7 +748,13 @@ func (c *conn) giveUp(ctx context.Context, id uint64, k *call) {
 		c.unlock(false)
 		return
 	}
-	c.abandonLocked(id, k.stream != nil && c.client.subscriber != nil)
+	if subscribed := k.stream != nil && c.client.subscriber != nil; c.client.final && !subscribed {
+		c.dirty = true
+		c.slots.release(id) // no reply will come, and a late message has another generation
+	} else {
+		c.slots.abandon(id, c.client.ticks.Load(), subscribed)
+		c.stats.orphaned++
+	}
 	c.detachLocked(k)
 	orphans := c.slots.orphans
 	c.unlock(true)
@@ -728,18 +765,6 @@ func (c *conn) giveUp(ctx context.Context, id uint64, k *call) {
 	case orphans > cfg.MaxOrphans:
 		c.retire(fmt.Errorf("%w: over %d", ErrOrphans, cfg.MaxOrphans))
 	}
-}
-
-// abandonLocked ends what was sent with id. Its id is an orphan until the reply comes, or free
-// at once if none will: a late message has another generation.
-func (c *conn) abandonLocked(id uint64, subscribed bool) {
-	if c.client.final && !subscribed {
-		c.dirty = true
-		c.slots.release(id)
-		return
-	}
-	c.slots.abandon(id, c.client.ticks.Load(), subscribed)
-	c.stats.orphaned++
 }
 
 // sendCancel sends the codec's message that cancels id.
@@ -759,7 +784,7 @@ func (c *conn) notify(ctx context.Context, k *call, body any) error {
 	k.buf = data
 	if !c.post(ctx, parcel{kind: kind, call: k}, data) {
 		if ctx.Err() != nil {
-			return context.Cause(ctx)
+			return causeOf(ctx)
 		}
 		return errElsewhere
 	}
@@ -767,6 +792,10 @@ func (c *conn) notify(ctx context.Context, k *call, body any) error {
 	case <-k.wake:
 	case <-ctx.Done():
 	}
+	if k.ready.Load() {
+		return k.err
+	}
+	cause := causeOf(ctx)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if k.ready.Load() {
@@ -776,7 +805,7 @@ func (c *conn) notify(ctx context.Context, k *call, body any) error {
 		k.fate = ErrMayHaveRun
 		c.out.forget(k)
 	}
-	return context.Cause(ctx)
+	return cause
 }
 
 // offer gives a message to the user's functions.
@@ -874,12 +903,12 @@ func (c *conn) drain(cause error) {
 		c.deadline = time.AfterFunc(c.client.cfg.DrainWait, func() { c.fail(fmt.Errorf("%w: %w", ErrDrainWait, cause)) })
 	}
 	e := c.eventLocked(cause)
-	streams := c.streamsLocked()
+	streams, closing := c.streamsLocked(), c.closing
 	c.mu.Unlock()
 	c.client.traceConn(c.client.cfg.Trace.Draining, e)
 	c.client.leaves(c)
 	for _, s := range streams {
-		s.move(c, cause)
+		s.move(c, cause, closing)
 	}
 	c.rest()
 }
@@ -920,7 +949,7 @@ func (c *conn) rest() {
 func (c *conn) endLeaseLocked(cause error) {
 	c.state = ended
 	e := c.eventLocked(cause)
-	dirty := c.slots.orphans > 0 || c.dirty || errors.Is(cause, ErrAway)
+	dirty := c.slots.orphans > 0 || c.dirty || cause == ErrAway // not errors.Is: with the lock held no method of the user's error may be called
 	noteGenerations(c.slots.last)
 	c.stopLocked(cause)
 	c.mu.Unlock()

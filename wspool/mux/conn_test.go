@@ -116,7 +116,7 @@ func TestStreamClosedWhileGivenUp(t *testing.T) {
 						if closedFirst {
 							s.Close()
 						}
-						n.giveUp(ctx, id, k)
+						n.giveUp(context.Cause(ctx), id, k)
 						if !closedFirst {
 							s.Close()
 						}
@@ -201,7 +201,7 @@ func TestConn_WriteFails(t *testing.T) {
 						}
 						gone, cancel := context.WithCancelCause(t.Context())
 						cancel(cut)
-						n.giveUp(gone, ids[calls-1], all[calls-1])
+						n.giveUp(context.Cause(gone), ids[calls-1], all[calls-1])
 						if k := all[calls-1]; k.err != cut || k.fate != ErrMayHaveRun {
 							t.Errorf("given up: %v, %v", k.fate, k.err)
 						}
@@ -456,7 +456,7 @@ func TestGiveUp_AfterTheReply(t *testing.T) {
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		n.giveUp(ctx, id, k)
+		n.giveUp(context.Cause(ctx), id, k)
 		if k.err != nil || string(k.reply.Data) != "re" || n.slots.orphans != 0 || n.slots.live != 1 || n.stats.orphaned != 0 {
 			t.Errorf("%q, %v; %d orphans, %d in flight, %d were orphans", k.reply.Data, k.err, n.slots.orphans, n.slots.live, n.stats.orphaned)
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -482,3 +483,148 @@ func TestDrainWait(t *testing.T) {
 		}
 	})
 }
+
+// subscribed returns a server that holds back its replies to subscriptions, until it is told, and a
+// channel on which it says that it has one.
+func subscribed(t testing.TB) (s *server, asked chan string, answer chan struct{}) {
+	asked, answer = make(chan string, 8), make(chan struct{})
+	s = listenMem(t, func(p *peer) {
+		for {
+			kind, id, what, ok := p.read()
+			switch {
+			case !ok:
+				return
+			case kind != 'C':
+			case what == "subscribe":
+				asked <- id
+				<-answer
+				p.send("R%s k%s", id, id)
+			default:
+				p.send("R%s %s", id, what)
+			}
+		}
+	})
+	return s, asked, answer
+}
+
+// Close ends a stream that the server accepts when Close has begun, also if the connection was
+// drained before.
+func TestClose_DuringSubscribe(t *testing.T) {
+	for _, drained := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			s, asked, answer := subscribed(t)
+			c, pool := newClient(t, s, mux.Config{Codec: keyed{}})
+			got := make(chan *mux.Stream, 1)
+			go func() {
+				st, err := c.Stream(t.Context(), mux.Request{Body: "subscribe"}, mux.StreamConfig{})
+				if err != nil {
+					t.Error(err)
+				}
+				got <- st
+			}()
+			<-asked
+			if drained {
+				pool.Reset(nil)
+				time.Sleep(time.Second)
+			}
+			closed := make(chan error, 1)
+			go func() {
+				ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+				defer cancel()
+				closed <- c.Close(ctx)
+			}()
+			synctest.Wait() // Close has begun
+			close(answer)
+			if _, err := (<-got).Next(t.Context()); err != mux.ErrClosed {
+				t.Errorf("drained %v: Next: %v", drained, err)
+			}
+			if err := <-closed; err != nil {
+				t.Errorf("drained %v: Close: %v", drained, err)
+			}
+		})
+	}
+}
+
+// canceling is a codec that calls a function before it encodes the end of a stream.
+type canceling struct {
+	plain
+	before *func()
+}
+
+func (c canceling) AppendCancel(dst []byte, id uint64, key []byte) (int, []byte, error) {
+	(*c.before)()
+	return c.plain.AppendCancel(dst, id, key)
+}
+
+// Close ends a stream that is opened while it ends another one, on a connection that is not drained yet.
+func TestClose_WhileStreamsAreOpened(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		before := func() {}
+		c, _ := newClient(t, listenMem(t, func(p *peer) {
+			for _, _, _, ok := p.read(); ok; _, _, _, ok = p.read() {
+			}
+		}), mux.Config{Codec: canceling{before: &before}})
+		if _, err := c.Stream(t.Context(), mux.Request{Body: "first"}, mux.StreamConfig{}); err != nil {
+			t.Fatal(err)
+		}
+		var late *mux.Stream
+		before = func() {
+			before = func() {}
+			var err error
+			if late, err = c.Stream(t.Context(), mux.Request{Body: "second"}, mux.StreamConfig{}); err != nil {
+				t.Error(err)
+			}
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		defer cancel()
+		if err := c.Close(ctx); err != nil {
+			t.Error(err)
+		}
+		if late == nil {
+			t.Fatal("no stream was opened")
+		}
+		if _, err := late.Next(t.Context()); err != mux.ErrClosed {
+			t.Error(err)
+		}
+	})
+}
+
+// A stream that can be resumed leaves a connection that was drained before the server accepted it, and
+// does not stay for DrainWait.
+func TestDrain_DuringSubscribe(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, asked, answer := subscribed(t)
+		c, pool := newClient(t, s, mux.Config{Codec: keyed{}, DrainWait: time.Minute})
+		r := mux.Request{Body: "subscribe"}
+		got := make(chan *mux.Stream, 1)
+		go func() {
+			st, err := c.Stream(t.Context(), r, mux.StreamConfig{Resume: func(mux.Message) (mux.Request, bool) { return r, true }})
+			if err != nil {
+				t.Error(err)
+			}
+			got <- st
+		}()
+		<-asked
+		pool.Reset(nil)
+		time.Sleep(time.Second)
+		if s := c.Stats(); len(s.Conns) == 0 || !slices.ContainsFunc(s.Conns, func(n mux.ConnStats) bool { return n.Draining }) {
+			t.Errorf("%+v", s)
+		}
+		close(answer)
+		st := <-got
+		began := time.Now()
+		i, err := st.Next(t.Context())
+		if err != nil || i.Gap == nil || !errors.Is(i.Gap.Cause, resource.ErrReset) || time.Since(began) > maxPause {
+			t.Errorf("after %v: %+v, %v", time.Since(began), i, err)
+		}
+		for _, n := range c.Stats().Conns {
+			if n.Draining {
+				t.Errorf("%+v", n)
+			}
+		}
+		st.Close()
+	})
+}
+
+// maxPause is more than the first pause before a stream is resumed.
+const maxPause = time.Second

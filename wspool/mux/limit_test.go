@@ -399,6 +399,45 @@ func TestBulk_OneAtATime(t *testing.T) {
 	})
 }
 
+// onlyLeaser hides what else a pool can do.
+type onlyLeaser struct{ mux.Leaser }
+
+// A large message is sent on a connection that others use if the pool has no other to lend: all of it
+// may be the client's. The call waits for one only where there is room, or may be.
+func TestBulk_NoRoom(t *testing.T) {
+	for _, told := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			s := listenMem(t, echo)
+			s.cfg.MaxSize = 1
+			c, p := newClient(t, s, muxConfig())
+			most := time.Duration(0)
+			if !told {
+				var err error
+				if c, err = mux.New(onlyLeaser{p}, muxConfig()); err != nil {
+					t.Fatal(err)
+				}
+				defer c.Close(t.Context())
+				most = time.Second
+			}
+			ask(t, c, "short")
+			began := time.Now()
+			for _, r := range []mux.Request{{}, {NoWait: true}} {
+				long := strings.Repeat("x", 300<<10)
+				r.Body = long
+				if m, err := c.Call(t.Context(), r); err != nil || text(m) != long {
+					t.Errorf("%d bytes, %v", len(m.Data), err)
+				}
+				if took := time.Since(began); took > most {
+					t.Errorf("told %v: %v", told, took)
+				}
+			}
+			if s := c.Stats(); len(s.Conns) != 1 || s.Conns[0].Alone {
+				t.Errorf("%+v", s)
+			}
+		})
+	}
+}
+
 // Calls of a session use one connection until that ends.
 func TestSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -37,7 +37,9 @@ const (
 	DropNewest
 	// Latest replaces the message that has the same [StreamConfig.LatestBy] and waits; if
 	// there is none, and the buffer is full, the message that has waited longest is dropped.
-	// Replacing is done whether or not the buffer is full, and is not reported as a gap.
+	// Replacing is done whether or not the buffer is full, and is not reported as a gap. If
+	// the messages exceed [StreamConfig.Bytes] with the new one, those that have waited
+	// longest are dropped, in the order in which their places were taken, and that is a gap.
 	Latest
 )
 
@@ -58,12 +60,14 @@ type StreamConfig struct {
 	Overflow Overflow
 	// LatestBy returns the key by which [Latest] replaces messages; the key may alias the
 	// message. It runs on the goroutine that reads the connection and must not block.
-	// Required with Latest, else not used. A panic in it fails the stream.
+	// Required with Latest, else not used. A panic in it fails the stream. It must not call
+	// [Client.Close], which waits for it.
 	LatestBy func(Message) []byte
 	// Resume returns the request with which the stream goes on after its connection has
 	// ended or is drained, and true; or false, and the stream ends with the cause. last is
 	// the last message that was received, with nil Data if there was none. It runs on a
-	// goroutine of the client and must not block. The attempts are paced, and the reader of
+	// goroutine of the client and must not block, nor call [Client.Close], which waits for
+	// it. The attempts are paced, and the reader of
 	// the stream gets a [Gap] before the first message after it. Nil: the stream ends with
 	// its connection.
 	Resume func(last Message) (r Request, again bool)

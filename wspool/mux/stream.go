@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"iter"
 	"slices"
@@ -30,7 +31,8 @@ type Stream struct {
 	buffer          streamBuffer
 	last            Message
 	err             error              // why no more messages come; nil: they may
-	cancel          context.CancelFunc // interrupts the Next that reads; nil: none does
+	reading         context.Context    // of the Next that reads; nil: none has
+	cancel          context.CancelFunc // interrupts that Next
 	quit            context.CancelFunc // ends the attempts to resume; nil: there are none
 	gap             *Gap               // since it has no connection
 	lostAt          time.Time
@@ -73,7 +75,10 @@ func (b *streamBuffer) put(i Item, how Overflow, key []byte) (dropped int, ok bo
 			if e := &b.all[k]; e.Gap == nil && e.key != nil && bytes.Equal(e.key, key) {
 				b.bytes += len(i.Data) - len(e.Data)
 				e.Item = i
-				return 0, true
+				for ; b.bytes > b.most && len(b.all)-b.gaps > 1; dropped++ {
+					b.dropOldest()
+				}
+				return dropped, true
 			}
 		}
 	}
@@ -216,26 +221,32 @@ func (s *Stream) Next(ctx context.Context) (Item, error) {
 			defer s.mu.Unlock()
 			return Item{}, s.err
 		}
+		// Not derived from ctx: with locks held the stream is interrupted, and ctx, which may be a
+		// type of the user, would be asked for that.
+		if s.reading == nil || s.reading.Err() != nil {
+			s.reading, s.cancel = context.WithCancel(context.Background())
+		}
+		c, reading, cancel := s.conn, s.reading, s.cancel
+		s.mu.Unlock()
 		if ctx.Err() != nil {
-			s.mu.Unlock()
-			return Item{}, context.Cause(ctx)
+			return Item{}, causeOf(ctx)
 		}
-		c := s.conn
-		bounded, cancel := context.WithCancel(ctx)
-		s.cancel = cancel
-		s.mu.Unlock()
-		if c != nil {
-			c.await(bounded, &s.w)
-		} else {
-			select {
-			case <-s.w.wake:
-			case <-bounded.Done():
-			}
-		}
-		cancel()
-		s.mu.Lock()
-		s.cancel = nil
-		s.mu.Unlock()
+		s.wait(ctx, c, reading, cancel)
+	}
+}
+
+// wait waits until something has arrived, the stream has another connection than c, or ctx ends.
+func (s *Stream) wait(ctx context.Context, c *conn, reading context.Context, cancel context.CancelFunc) {
+	if ctx.Done() != nil {
+		defer context.AfterFunc(ctx, cancel)()
+	}
+	if c != nil {
+		c.await(reading, &s.w)
+		return
+	}
+	select {
+	case <-s.w.wake:
+	case <-reading.Done():
 	}
 }
 
@@ -338,9 +349,13 @@ func (s *Stream) receive(c *conn, m Message, end bool) (dropped int, err error) 
 // lost is called when the connection of the stream has ended.
 func (s *Stream) lost(c *conn, cause error) { s.leave(c, cause, false) }
 
-// move is called when the connection of the stream is drained.
-func (s *Stream) move(c *conn, cause error) {
-	if s.cfg.Resume != nil {
+// move is called when the connection of the stream is drained, because the client is being closed or
+// because of cause.
+func (s *Stream) move(c *conn, cause error, closing bool) {
+	switch {
+	case closing:
+		s.finish(ErrClosed, true)
+	case s.cfg.Resume != nil:
 		s.leave(c, cause, true)
 	}
 }
@@ -439,7 +454,7 @@ func (s *Stream) resume() {
 		}
 		s.client.stats.resumes.Add(1)
 		err = s.client.subscribe(ctx, s, &r)
-		var failed *CallError
+		_, failed := err.(*CallError) // not errors.As: it may be the error of the user's StreamKey
 		switch {
 		case err == nil:
 			s.mu.Lock()
@@ -455,7 +470,7 @@ func (s *Stream) resume() {
 			if done {
 				return
 			}
-		case !errors.As(err, &failed): // the server refuses
+		case !failed: // the server refuses
 			s.finish(err, false)
 			return
 		}
@@ -584,7 +599,15 @@ func (c *conn) answerStream(k *call, f Frame, m Message) {
 	}
 	c.mu.Unlock()
 	m.Data = slices.Clone(m.Data)
-	key, err := c.client.streamKey(m)
+	var key []byte
+	broke, err := true, fmt.Errorf("%w: Subscriber.StreamKey", resource.ErrGoexit) // unless it returns
+	defer func() { c.startStream(k, f, m, key, broke, err) }()
+	key, broke, err = c.client.streamKey(m)
+}
+
+// startStream puts the stream of k on the connection, or has its request fail with err. For the other
+// arguments see answerStream and Client.streamKey.
+func (c *conn) startStream(k *call, f Frame, m Message, key []byte, broke bool, err error) {
 	c.mu.Lock()
 	e := c.slots.find(f.ID)
 	if e == nil {
@@ -596,29 +619,31 @@ func (c *conn) answerStream(k *call, f Frame, m Message) {
 	if accepted && len(key) > 0 && c.keys[string(key)] != nil {
 		key, err = nil, ErrDuplicateKey
 	}
-	c.dirty = c.dirty || accepted && (given || err != nil) || panicked(err)
+	c.dirty = c.dirty || accepted && (given || err != nil) || broke
 	c.slots.release(f.ID)
+	var late *Stream // on a connection whose streams have left it
 	if !given {
 		c.load.Add(-k.cost)
 		if k.reply, k.err, k.fate = m, err, nil; err == nil {
 			c.attachLocked(k.stream, f.ID, string(key), m)
+			if c.state != open || c.closing {
+				late = k.stream
+			}
 		}
 		c.stats.calls++
 		k.arrived()
 	}
+	cause, closing := c.cause, c.closing
 	c.unlock(true)
+	if late != nil {
+		late.move(c, cause, closing)
+	}
 	if accepted && (given || err != nil) {
 		c.sendCancel(f.ID, key)
 	}
 	if given {
 		c.drop(f, len(m.Data), DropLate, nil)
 	}
-}
-
-// panicked reports whether StreamKey has panicked, so that it is not known what the server replied.
-func panicked(err error) bool {
-	var p *resource.PanicError
-	return errors.As(err, &p) || errors.Is(err, resource.ErrGoexit)
 }
 
 // toStream delivers a message to a stream; nil: it has ended, or there was none.

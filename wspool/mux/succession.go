@@ -32,7 +32,7 @@ func (c *conn) retire(cause error) {
 // succeed has a connection acquired in the background that takes the place of n; then n is
 // drained. It returns false if n is to be drained at once.
 func (c *Client) succeed(n *conn, cause error) bool {
-	if n.exclusive || slotWanted(cause) {
+	if n.exclusive || c.slotWanted(cause) {
 		return false
 	}
 	c.mu.Lock()
@@ -52,8 +52,8 @@ func (c *Client) succeed(n *conn, cause error) bool {
 
 // slotWanted reports whether the pool wants a slot back, and not only the connection: then it has
 // none for another connection.
-func slotWanted(cause error) bool {
-	return errors.Is(cause, resource.ErrResized) || errors.Is(cause, resource.ErrPreempted) || errors.Is(cause, resource.ErrClosed)
+func (c *Client) slotWanted(cause error) bool {
+	return c.is(cause, resource.ErrResized) || c.is(cause, resource.ErrPreempted) || c.is(cause, resource.ErrClosed)
 }
 
 // missedLocked reports whether calls, streams or events would have to wait without n: it is in
@@ -80,11 +80,7 @@ func (c *Client) succession() {
 		}
 		first := c.retiring[0]
 		c.mu.Unlock()
-		wait := growWait
-		room, told := c.poolHasRoom()
-		if told {
-			wait = succeedWait
-		}
+		wait, room := c.roomFor()
 		var ws *wspool.Conn
 		var err error = resource.ErrMaxWait
 		if room {
@@ -93,7 +89,7 @@ func (c *Client) succession() {
 		switch {
 		case err == nil:
 			c.replace(first, ws)
-		case goesOn(err, room && told):
+		case c.goesOn(err, room && wait == succeedWait):
 			c.pause(growWait)
 		default:
 			first.conn.drain(first.cause)
@@ -103,27 +99,30 @@ func (c *Client) succession() {
 
 // replace lets ws take the place of r.conn, which is drained.
 func (c *Client) replace(r retiree, ws *wspool.Conn) {
-	stays := takesCalls(r.conn)
+	stays, joined := takesCalls(r.conn), false
+	n := newConn(c, ws, false)
 	c.mu.Lock()
-	var n *conn
 	if stays || len(*c.open.Load()) < c.cfg.MaxConns { // else others have taken its place
-		if n = c.joinLocked(ws, false); n != nil {
+		if joined = c.joinLocked(n); joined {
 			r.conn.replaced = true
 			c.admitLocked()
 		}
 	}
 	c.mu.Unlock()
-	c.began(n, ws)
+	c.began(n, joined)
 	r.conn.drain(r.cause)
 }
 
 // goesOn reports whether a connection that retires goes on after the acquire of another one has
 // failed with err, because a later attempt can succeed while it does: the dial has failed, or
 // takes long. Otherwise the pool has no room, refuses, or is closed. room says that it has room.
-func goesOn(err error, room bool) bool {
-	var failed *resource.AcquireError
-	if !errors.As(err, &failed) {
-		return !errors.Is(err, resource.ErrMaxWait) && !errors.Is(err, ErrClosed)
+func (c *Client) goesOn(err error, room bool) bool {
+	failed, ok := err.(*resource.AcquireError)
+	if !ok { // of a Leaser of the user: its methods may be the user's
+		_ = c.guard("errors.As", func() error { ok = errors.As(err, &failed); return nil })
+	}
+	if !ok {
+		return !c.is(err, resource.ErrMaxWait) && !c.is(err, ErrClosed)
 	}
 	switch failed.Reason {
 	case resource.ReasonOutage, resource.ReasonMakeFailed:
@@ -146,6 +145,15 @@ func (c *Client) poolHasRoom() (room, told bool) {
 		return true, false
 	}
 	return s.Idle > 0 || s.Idle+s.Leased+s.Making+s.Destroying < s.Max, true
+}
+
+// roomFor returns for how long to wait for another connection of the pool, and whether it has room.
+func (c *Client) roomFor() (wait time.Duration, room bool) {
+	room, told := c.poolHasRoom()
+	if told {
+		return succeedWait, room
+	}
+	return growWait, room
 }
 
 // pause waits, unless the client ends.

@@ -35,11 +35,11 @@ func TestReplace_ConnectionHasLeft(t *testing.T) {
 			left.unreserve()
 			left.drain(errors.New("away"))
 			for range open {
-				ws := acquire()
+				n := newConn(c, acquire(), false)
 				c.mu.Lock()
-				n := c.joinLocked(ws, false)
+				joined := c.joinLocked(n)
 				c.mu.Unlock()
-				c.began(n, ws)
+				c.began(n, joined)
 			}
 			c.replace(retiree{left, errors.New("away")}, acquire())
 			synctest.Wait()
@@ -126,7 +126,7 @@ func TestStream_LostByAnEarlierConnection(t *testing.T) {
 		}
 		first.drain(cut)
 		s.lost(first, cut)
-		s.move(first, cut)
+		s.move(first, cut, false)
 		time.Sleep(time.Second) // in the bubble
 		if on() != second || c.stats.resumes.Load() != 1 {
 			t.Errorf("resumed %d times; still on its connection: %v", c.stats.resumes.Load(), on() == second)
