@@ -490,7 +490,7 @@ func (e *exec) start(name string, f func()) *g {
 		if e.killing {
 			return
 		}
-		growStack()
+		_ = growStack()
 		f()
 		returned = true
 	}()
@@ -501,12 +501,10 @@ func (e *exec) start(name string, f func()) *g {
 // be copied each time.
 //
 //go:noinline
-func growStack() {
+func growStack() byte {
 	var p [12 << 10]byte
-	sink = p[At&0xfff]
+	return p[At&0xfff]
 }
-
-var sink byte
 
 // finish ends a goroutine: its function has returned, has panicked with v, or was ended by
 // runtime.Goexit.
