@@ -202,12 +202,12 @@ func (d *dialing) dialNet(ctx context.Context, addr string) error {
 		return errNoConn
 	}
 	c = wsconn.Guard(c, d.hub.containedIn)
-	d.raw, d.peer = c, peerOf(c)
+	d.raw, d.stop = c, context.AfterFunc(ctx, func() { c.Close() })
+	d.peer = peerOf(c)
 	if at, ok := remoteOf(c); ok {
 		d.remote.Store(&at)
 	}
 	d.connected.Store(true)
-	d.stop = context.AfterFunc(ctx, func() { c.Close() })
 	return nil
 }
 

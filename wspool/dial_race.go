@@ -504,8 +504,10 @@ func (h *hub) lookedUp(ctx context.Context, u *url.URL) (string, error) {
 	return net.JoinHostPort(ip.String(), portOf(u)), nil
 }
 
-// remoteOf returns the TCP address of c's peer, if there is one.
+// remoteOf returns the TCP address of c's peer, if there is one. Like peerOf, it calls a
+// method that may panic.
 func remoteOf(c net.Conn) (at netip.AddrPort, ok bool) {
+	defer func() { _ = recover() }()
 	tcp, ok := c.RemoteAddr().(*net.TCPAddr)
 	if !ok {
 		return at, false

@@ -226,6 +226,46 @@ func TestDialRace_Prepare(t *testing.T) {
 	}
 }
 
+// addressless is a connection whose RemoteAddr does not return.
+type addressless struct {
+	net.Conn
+	breaks func()
+}
+
+func (c addressless) RemoteAddr() net.Addr { c.breaks(); return nil }
+
+// RemoteAddr of a connection may panic, on a goroutine of the race too: the attempt goes on
+// without the address. If RemoteAddr ends the goroutine it costs that attempt alone, whose
+// connection is closed.
+func TestDialRace_RemoteAddrBreaks(t *testing.T) {
+	for name, tc := range map[string]struct {
+		breaks func()
+		before []func(context.Context) (net.Conn, error)
+		dialed string
+	}{
+		"panics":                {func() { panic("on purpose") }, nil, "1"},
+		"panics in a later one": {func() { panic("on purpose") }, []func(context.Context) (net.Conn, error){blackHole}, "12"},
+		"ends a later one":      {runtime.Goexit, []func(context.Context) (net.Conn, error){blackHole}, "123"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				good := listenMem(t, 1<<12, echo)
+				broken := func(ctx context.Context) (net.Conn, error) {
+					c, err := serving(good)(ctx)
+					return addressless{c, tc.breaks}, err
+				}
+				s := newSite(t, append(tc.before, broken, serving(good))...)
+				c := acquire(t, pool(t, s.cfg))
+				ask(t, c, "x")
+				if d := s.dialled(); d != tc.dialed {
+					t.Errorf("dialled %q, want %q", d, tc.dialed)
+				}
+				c.Release()
+			})
+		})
+	}
+}
+
 // The proxy alone looks the name up, and it is dialled once.
 func TestDialRace_NotThroughProxy(t *testing.T) {
 	bubble(t, func(t *testing.T) {
