@@ -312,7 +312,7 @@ func (r *race) onTimer() {
 		}
 	case now >= r.addressDueLocked() && r.anotherLocked():
 	case now >= r.scoutDueLocked() && r.mayScoutLocked():
-		if r.scout != nil {
+		if r.scout != nil && !r.scout.ended {
 			r.scout.cancel(errLost)
 		}
 		r.scout = r.launchLocked()
@@ -359,8 +359,9 @@ func (r *race) stop() {
 	r.attempts.Wait()
 }
 
-// outcome returns the winner, or the attempt that came furthest, and its error. It records
-// which addresses did not answer. No attempt runs any more.
+// outcome returns the winner, or the attempt that came furthest, and its error. A scout that
+// another one has replaced does not count: its error says only that it was canceled. outcome
+// records which addresses did not answer. No attempt runs any more.
 func (r *race) outcome() (*dialing, error) {
 	best := r.winner
 	if best == nil {
@@ -369,7 +370,7 @@ func (r *race) outcome() (*dialing, error) {
 	if best == nil {
 		best = r.first
 		for _, d := range r.all {
-			if reached(d.phase) > reached(best.phase) {
+			if context.Cause(d.ctx) != errLost && reached(d.phase) > reached(best.phase) {
 				best = d
 			}
 		}

@@ -195,6 +195,34 @@ func TestDialRace_NoAddressServes(t *testing.T) {
 	})
 }
 
+// The error of a dial is that of an attempt that ended by itself, even if a scout that was
+// replaced had come further.
+func TestDialRace_ReplacedScout(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var n atomic.Int32
+		s := newSite(t, func(ctx context.Context) (net.Conn, error) {
+			switch n.Add(1) {
+			case 1: // TCP repeats its SYN until the host is found to be unreachable
+				select {
+				case <-time.After(3500 * time.Millisecond):
+					return nil, errors.New("no route to host")
+				case <-ctx.Done():
+					return nil, ctx.Err()
+				}
+			case 2:
+				return silent(ctx)
+			}
+			return refusing(ctx)
+		})
+		if e := dialFails(t, s.cfg, "connect"); !strings.Contains(e.Error(), "no route to host") || errors.Is(e, context.Canceled) {
+			t.Errorf("%v", e)
+		}
+		if n.Load() < 3 {
+			t.Errorf("%d attempts: no scout was replaced", n.Load())
+		}
+	})
+}
+
 // Prepare runs for each attempt, since each sends a handshake: a ticket that counts
 // once is new in each. Its failure costs that attempt alone.
 func TestDialRace_Prepare(t *testing.T) {
