@@ -1,7 +1,12 @@
 package wspool
 
 import (
+	"bufio"
 	"context"
+	"crypto/sha1"
+	"encoding/base64"
+	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -9,9 +14,12 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gorilla/websocket"
+
+	"github.com/respool/respool/internal/memnet"
 )
 
 // echoServer sends everything back, over real sockets.
@@ -129,6 +137,65 @@ func TestDialRace_BehindNetDial(t *testing.T) {
 			}
 		})
 	}
+}
+
+// namedConn is a connection in memory that reports a TCP address.
+type namedConn struct {
+	net.Conn
+	at netip.AddrPort
+}
+
+func (c namedConn) RemoteAddr() net.Addr { return net.TCPAddrFromAddrPort(c.at) }
+
+// answeringAfter returns a connection at the address to a server that upgrades after a while,
+// and then says nothing.
+func answeringAfter(wait time.Duration, at string) net.Conn {
+	ours, theirs := memnet.Pipe(1 << 12)
+	go func() {
+		defer theirs.Close()
+		r, err := http.ReadRequest(bufio.NewReader(theirs))
+		if err != nil {
+			return
+		}
+		time.Sleep(wait)
+		sum := sha1.Sum([]byte(r.Header.Get("Sec-Websocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+		fmt.Fprintf(theirs, "HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-Websocket-Accept: %s\r\n\r\n",
+			base64.StdEncoding.EncodeToString(sum[:]))
+		_, _ = io.Copy(io.Discard, theirs)
+	}()
+	return namedConn{ours, netip.MustParseAddrPort(at)}
+}
+
+// A look-up that a slow handshake has begun does not delay the dial, once that has won.
+func TestDialRace_SlowLookup(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, err := New(Config{
+			URL:     "ws://service.test/",
+			MaxSize: 1,
+			NetDial: func(context.Context, string, string) (net.Conn, error) {
+				return answeringAfter(1500*time.Millisecond, "192.0.2.1:80"), nil
+			},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer p.Close(t.Context())
+		asked := 0
+		p.hub.lookup = func(ctx context.Context, _ string) ([]netip.Addr, error) {
+			asked++
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}
+		began := time.Now()
+		c, err := p.Acquire(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(began); took >= 2*time.Second || asked != 1 {
+			t.Errorf("after %v, with %d look-ups", took, asked)
+		}
+		c.Discard(nil)
+	})
 }
 
 // The default looks the name up itself.

@@ -55,6 +55,9 @@ type race struct {
 	attempts sync.WaitGroup
 	done     chan struct{} // closed when the result is known
 
+	lookups   context.Context // of look-ups during the race
+	endLookup context.CancelFunc
+
 	mu       sync.Mutex
 	over     bool
 	all      []*dialing // attempts, in the order in which they began
@@ -83,6 +86,7 @@ func (d *dialing) compete(ctx context.Context) (*dialing, error) {
 		}
 		r.known, r.rest = all, all
 	}
+	r.lookups, r.endLookup = context.WithCancel(ctx)
 	defer r.stop() // also if user code ends the goroutine
 	r.mu.Lock()
 	r.addLocked(d)
@@ -234,7 +238,7 @@ func (r *race) anotherLocked() bool {
 	r.looked = true
 	r.running++
 	r.attempts.Go(func() {
-		all, err := r.find(r.ctx)
+		all, err := r.find(r.lookups)
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.running--
@@ -333,10 +337,12 @@ func (r *race) mayScoutLocked() bool {
 	return r.sends
 }
 
-// endLocked announces the result by closing done, and cancels the attempts that still run.
+// endLocked announces the result by closing done, and cancels the attempts and the look-up
+// that still run.
 func (r *race) endLocked() {
 	r.over = true
 	r.timer.Stop()
+	r.endLookup()
 	for _, d := range r.all {
 		if !d.ended {
 			d.cancel(errLost)
