@@ -51,7 +51,8 @@ type race struct {
 	hub      *hub
 	ctx      context.Context // the dial's
 	first    *dialing
-	began    int64 // on the hub's clock
+	url      *url.URL // the first attempt's; a redirect that it follows does not change it
+	began    int64    // on the hub's clock
 	attempts sync.WaitGroup
 	done     chan struct{} // closed when the result is known
 
@@ -76,9 +77,9 @@ type race struct {
 // compete runs the attempts of the dial whose first one is d. It returns the winner, or the
 // attempt whose error explains best why there is none, with that error.
 func (d *dialing) compete(ctx context.Context) (*dialing, error) {
-	r := &race{hub: d.hub, ctx: ctx, first: d, began: d.hub.clock.Now(), done: make(chan struct{})}
+	r := &race{hub: d.hub, ctx: ctx, first: d, url: d.url, began: d.hub.clock.Now(), done: make(chan struct{})}
 	d.phase = "connect"
-	if d.hub.cfg.Lookup != nil || d.hub.addresses.suspected(d.url.Hostname(), r.began) {
+	if d.hub.cfg.Lookup != nil || d.hub.addresses.suspected(r.url.Hostname(), r.began) {
 		r.looked = true
 		all, err := r.find(ctx)
 		if err != nil && d.hub.cfg.Lookup != nil {
@@ -100,7 +101,7 @@ func (d *dialing) compete(ctx context.Context) (*dialing, error) {
 
 // find returns the addresses of the host, silent ones last.
 func (r *race) find(ctx context.Context) ([]string, error) {
-	host, port := r.first.url.Hostname(), portOf(r.first.url)
+	host, port := r.url.Hostname(), portOf(r.url)
 	if _, err := netip.ParseAddr(host); err == nil {
 		return []string{net.JoinHostPort(host, port)}, nil
 	}
@@ -141,7 +142,7 @@ func (r *race) addLocked(d *dialing) {
 
 // launchLocked begins another attempt.
 func (r *race) launchLocked() *dialing {
-	d := &dialing{hub: r.hub, cfg: r.first.cfg, ticket: r.first.ticket, start: r.first.start, host: r.first.url.Host}
+	d := &dialing{hub: r.hub, cfg: r.first.cfg, ticket: r.first.ticket, start: r.first.start, server: hostPort(r.url)}
 	r.addLocked(d)
 	r.attempts.Go(func() {
 		err := errBrokenOff // if user code ends the goroutine
@@ -162,7 +163,7 @@ func (d *dialing) attempt(ctx context.Context) error {
 	if err := d.prepare(ctx); err != nil {
 		return err
 	}
-	if d.url.Host != d.host { // Prepare has chosen another server
+	if hostPort(d.url) != d.server { // Prepare has chosen another one
 		d.target = ""
 		d.moved.Store(true)
 	}
@@ -479,13 +480,16 @@ func (r *race) noteLocked() {
 			facts = append(facts, addressFact{at, d.began, d.ended && d.err != nil && context.Cause(d.ctx) == nil})
 		}
 	}
-	r.hub.addresses.note(r.first.url.Hostname(), r.hub.clock.Now(), winner, facts)
+	r.hub.addresses.note(r.url.Hostname(), r.hub.clock.Now(), winner, facts)
 }
 
 // address returns the address that d was given, or else the one to which NetDial
-// connected, if that is known.
+// connected, if that is known. An attempt that has moved to another server has none.
 func (d *dialing) address() (netip.Addr, bool) {
-	if d.at.IsValid() && !d.moved.Load() {
+	if d.moved.Load() {
+		return netip.Addr{}, false
+	}
+	if d.at.IsValid() {
 		return d.at, true
 	}
 	if remote := d.remote.Load(); remote != nil {

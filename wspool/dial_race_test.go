@@ -294,6 +294,34 @@ func TestDialRace_RemoteAddrBreaks(t *testing.T) {
 	}
 }
 
+// An attempt for which Prepare chooses TLS has another port, and so is not connected to the
+// address that was looked up for the first one.
+func TestDialRace_PrepareChoosesTLS(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newSite(t, silent, silent)
+		var mu sync.Mutex
+		var addrs []string
+		s.cfg.NetDial = func(ctx context.Context, _, addr string) (net.Conn, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			addrs = append(addrs, addr)
+			return silent(ctx)
+		}
+		var n atomic.Int64
+		s.cfg.Prepare = func(_ context.Context, h *wspool.Handshake) error {
+			if n.Add(1) > 1 {
+				h.URL = "wss://service.test/"
+			}
+			return nil
+		}
+		s.cfg.DialTimeout = 1500 * time.Millisecond
+		dialFails(t, s.cfg, "handshake")
+		if !slices.Equal(addrs, []string{"192.0.2.1:80", "192.0.2.2:443"}) {
+			t.Errorf("dialled %q", addrs)
+		}
+	})
+}
+
 // The proxy alone looks the name up, and it is dialled once.
 func TestDialRace_NotThroughProxy(t *testing.T) {
 	bubble(t, func(t *testing.T) {

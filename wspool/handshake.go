@@ -433,6 +433,7 @@ func (d *dialing) reach(ctx context.Context, through *url.URL) (err error) {
 		}
 		d.raw, d.answer = nil, nil
 		d.target = "" // the race chose it for another URL
+		d.moved.Store(true)
 		if through, err = d.proxy(ctx); err != nil {
 			return err
 		}
