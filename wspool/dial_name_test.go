@@ -253,6 +253,47 @@ func TestDialRace_SlowRedirect(t *testing.T) {
 	})
 }
 
+// NetDial finds the server itself, at addresses that DNS does not have for the name: it is
+// given the name again, also after one of them was silent.
+func TestDialRace_NetDialKeepsName(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		var given []string
+		p, err := New(Config{
+			URL:     "ws://service.test/",
+			MaxSize: 1,
+			NetDial: func(ctx context.Context, _, addr string) (net.Conn, error) {
+				mu.Lock()
+				defer mu.Unlock()
+				given = append(given, addr)
+				if len(given) == 1 {
+					return answering("198.51.100.1:80", func(*http.Request) string { return "" }), nil
+				}
+				return answering("198.51.100.2:80", agreeing), nil
+			},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer p.Close(t.Context())
+		p.hub.lookup = func(context.Context, string) ([]netip.Addr, error) {
+			return []netip.Addr{netip.MustParseAddr("192.0.2.1")}, nil
+		}
+		for range 2 {
+			c, err := p.Acquire(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.Discard(nil)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if strings.Join(given, " ") != "service.test:80 service.test:80 service.test:80" {
+			t.Errorf("NetDial was given %q", given)
+		}
+	})
+}
+
 // The default looks the name up itself.
 func TestDialRace_DefaultLookup(t *testing.T) {
 	_, port, _ := net.SplitHostPort(echoServer(t))

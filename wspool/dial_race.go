@@ -382,7 +382,7 @@ func (r *race) outcome() (*dialing, error) {
 			}
 		}
 	}
-	if len(r.known) > 1 || r.winner != nil && r.winner.remote.Load() != nil {
+	if len(r.known) > 1 {
 		r.noteLocked()
 	}
 	return best, best.err
@@ -472,27 +472,28 @@ type addressFact struct {
 func (r *race) noteLocked() {
 	var winner netip.Addr // the zero Addr is the address of no attempt
 	if r.winner != nil {
-		winner, _ = r.winner.address()
+		winner, _ = r.addressLocked(r.winner)
 	}
 	var facts []addressFact
 	for _, d := range r.all {
-		if at, ok := d.address(); ok && !(d.ended && d.answer != nil) {
+		if at, ok := r.addressLocked(d); ok && !(d.ended && d.answer != nil) {
 			facts = append(facts, addressFact{at, d.began, d.ended && d.err != nil && context.Cause(d.ctx) == nil})
 		}
 	}
 	r.hub.addresses.note(r.url.Hostname(), r.hub.clock.Now(), winner, facts)
 }
 
-// address returns the address that d was given, or else the one to which NetDial
-// connected, if that is known. An attempt that has moved to another server has none.
-func (d *dialing) address() (netip.Addr, bool) {
+// addressLocked returns the address that d was given, or else the one to which NetDial
+// connected, if that is an address of the name: the next dial may be given the others in its
+// place. An attempt that has moved to another server has none.
+func (r *race) addressLocked(d *dialing) (netip.Addr, bool) {
 	if d.moved.Load() {
 		return netip.Addr{}, false
 	}
 	if d.at.IsValid() {
 		return d.at, true
 	}
-	if remote := d.remote.Load(); remote != nil {
+	if remote := d.remote.Load(); remote != nil && slices.Contains(r.known, remote.String()) {
 		return remote.Addr(), true
 	}
 	return netip.Addr{}, false
