@@ -96,12 +96,12 @@ type dialing struct {
 	// Used by the race; unset if there is a proxy.
 	ctx       context.Context
 	cancel    context.CancelCauseFunc
-	host      string                         // of the first attempt's URL
+	server    string                         // host and port of the first attempt's URL
 	target    string                         // address to connect to; "": the URL's host, by name
 	at        netip.Addr                     // the IP address of target, chosen by the race
-	moved     atomic.Bool                    // Prepare chose another host
+	moved     atomic.Bool                    // Prepare chose another server, or a redirect was followed
 	connected atomic.Bool                    // NetDial has returned
-	remote    atomic.Pointer[netip.AddrPort] // the peer's address, if TCP reports one
+	remote    atomic.Pointer[netip.AddrPort] // the peer's address, if TCP reports one; of server
 	began     int64                          // on the hub's clock
 	scout     bool                           // guarded by race.mu, like ended and err
 	ended     bool
@@ -202,12 +202,12 @@ func (d *dialing) dialNet(ctx context.Context, addr string) error {
 		return errNoConn
 	}
 	c = wsconn.Guard(c, d.hub.containedIn)
-	d.raw, d.peer = c, peerOf(c)
-	if at, ok := remoteOf(c); ok {
+	d.raw, d.stop = c, context.AfterFunc(ctx, func() { c.Close() })
+	d.peer = peerOf(c)
+	if at, ok := remoteOf(c); ok && !d.moved.Load() {
 		d.remote.Store(&at)
 	}
 	d.connected.Store(true)
-	d.stop = context.AfterFunc(ctx, func() { c.Close() })
 	return nil
 }
 

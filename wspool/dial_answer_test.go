@@ -456,3 +456,63 @@ func TestPrepareFetches(t *testing.T) {
 		t.Errorf("%v, at %q", e, e.Addr)
 	}
 }
+
+// prefixed is a connection on which other bytes arrive first.
+type prefixed struct {
+	net.Conn
+	first io.Reader
+}
+
+func (c *prefixed) Read(p []byte) (int, error) {
+	if n, err := c.first.Read(p); err == nil {
+		return n, nil
+	}
+	return c.Conn.Read(p)
+}
+
+// Interim answers before the final one are dropped (RFC 9110, section 15.2), and count
+// towards the greatest length of a head.
+func TestInterimAnswers(t *testing.T) {
+	const interim = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
+	before := func(cfg wspool.Config, s string) (wspool.Config, *atomic.Int32) {
+		dials, dial := new(atomic.Int32), cfg.NetDial
+		cfg.MaxSize = 1
+		cfg.NetDial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			dials.Add(1)
+			c, err := dial(ctx, network, addr)
+			return &prefixed{c, strings.NewReader(s)}, err
+		}
+		return cfg, dials
+	}
+	bubble(t, func(t *testing.T) {
+		cfg, dials := before(listenMem(t, 1<<12, echo).cfg, interim)
+		p := pool(t, cfg)
+		use(t, p)
+		use(t, p)
+		if n := dials.Load(); n != 1 {
+			t.Errorf("%d dials: the connection was not clean", n)
+		}
+		busy := listenMem(t, 1<<12, echo)
+		busy.refuse = func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(503); return true }
+		cfg, _ = before(busy.cfg, interim)
+		if e := dialFails(t, cfg, "handshake"); e.Status != 503 {
+			t.Errorf("%v", e)
+		}
+		cfg, _ = before(busy.cfg, strings.Repeat(interim, 1000))
+		if e := dialFails(t, cfg, "handshake"); e.Status != 0 || !strings.Contains(e.Error(), "over 64 KiB") {
+			t.Errorf("%v", e)
+		}
+	})
+}
+
+// So are those of a proxy.
+func TestInterimAnswersOfProxy(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		cfg := wspool.Config{URL: "ws://service.test/", MaxSize: 1, Proxy: http.ProxyURL(&url.URL{Scheme: "http", Host: "proxy.test:3128"})}
+		cfg.NetDial = scripted(true, func(c net.Conn, _ *http.Request) {
+			io.WriteString(c, "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\n")
+			upgrade(c, "")
+		})
+		acquire(t, pool(t, cfg)).Discard(nil)
+	})
+}

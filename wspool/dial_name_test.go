@@ -1,7 +1,12 @@
 package wspool
 
 import (
+	"bufio"
 	"context"
+	"crypto/sha1"
+	"encoding/base64"
+	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -9,9 +14,12 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gorilla/websocket"
+
+	"github.com/respool/respool/internal/memnet"
 )
 
 // echoServer sends everything back, over real sockets.
@@ -129,6 +137,161 @@ func TestDialRace_BehindNetDial(t *testing.T) {
 			}
 		})
 	}
+}
+
+// namedConn is a connection in memory that reports a TCP address.
+type namedConn struct {
+	net.Conn
+	at netip.AddrPort
+}
+
+func (c namedConn) RemoteAddr() net.Addr { return net.TCPAddrFromAddrPort(c.at) }
+
+// answering returns a connection to a server at the address, which answers one request and
+// then says nothing.
+func answering(at string, answer func(*http.Request) string) net.Conn {
+	ours, theirs := memnet.Pipe(1 << 12)
+	go func() {
+		defer theirs.Close()
+		r, err := http.ReadRequest(bufio.NewReader(theirs))
+		if err != nil {
+			return
+		}
+		_, _ = io.WriteString(theirs, answer(r))
+		_, _ = io.Copy(io.Discard, theirs)
+	}()
+	return namedConn{ours, netip.MustParseAddrPort(at)}
+}
+
+// agreeing is the answer to r that upgrades the connection.
+func agreeing(r *http.Request) string {
+	sum := sha1.Sum([]byte(r.Header.Get("Sec-Websocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+	return fmt.Sprintf("HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-Websocket-Accept: %s\r\n\r\n",
+		base64.StdEncoding.EncodeToString(sum[:]))
+}
+
+// A look-up that a slow handshake has begun does not delay the dial, once that has won.
+func TestDialRace_SlowLookup(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, err := New(Config{
+			URL:     "ws://service.test/",
+			MaxSize: 1,
+			NetDial: func(context.Context, string, string) (net.Conn, error) {
+				return answering("192.0.2.1:80", func(r *http.Request) string {
+					time.Sleep(1500 * time.Millisecond)
+					return agreeing(r)
+				}), nil
+			},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer p.Close(t.Context())
+		asked := 0
+		p.hub.lookup = func(ctx context.Context, _ string) ([]netip.Addr, error) {
+			asked++
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}
+		began := time.Now()
+		c, err := p.Acquire(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(began); took >= 2*time.Second || asked != 1 {
+			t.Errorf("after %v, with %d look-ups", took, asked)
+		}
+		c.Discard(nil)
+	})
+}
+
+// A redirect to another port whose handshake is slow: the attempts that begin meanwhile go to
+// the first URL, and not to the address where the redirect leads. Run it with -race too.
+func TestDialRace_SlowRedirect(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		var asked []string
+		p, err := New(Config{
+			URL:       "ws://service.test/",
+			Redirects: 1,
+			MaxSize:   1,
+			NetDial: func(_ context.Context, _, addr string) (net.Conn, error) {
+				_, port, _ := net.SplitHostPort(addr)
+				return answering("192.0.2.1:"+port, func(r *http.Request) string {
+					mu.Lock()
+					asked = append(asked, port+r.URL.Path)
+					mu.Unlock()
+					switch port + r.URL.Path {
+					case "80/":
+						return "HTTP/1.1 307 x\r\nLocation: http://service.test:8080/end\r\nContent-Length: 0\r\n\r\n"
+					case "8080/end":
+						time.Sleep(5 * time.Second)
+						return agreeing(r)
+					}
+					return "HTTP/1.1 400 x\r\nContent-Length: 0\r\n\r\n"
+				}), nil
+			},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer p.Close(t.Context())
+		p.hub.lookup = func(context.Context, string) ([]netip.Addr, error) {
+			return []netip.Addr{netip.MustParseAddr("192.0.2.1")}, nil
+		}
+		c, err := p.Acquire(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Discard(nil)
+		mu.Lock()
+		defer mu.Unlock()
+		all := strings.Join(asked, " ") + " "
+		if strings.Contains(all, "8080/ ") || !strings.HasPrefix(all, "80/ 8080/end 80/ 8080/end ") {
+			t.Errorf("the servers were asked for %s; want several times 80/, each followed to 8080/end", all)
+		}
+	})
+}
+
+// NetDial finds the server itself, at addresses that DNS does not have for the name: it is
+// given the name again, also after one of them was silent.
+func TestDialRace_NetDialKeepsName(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		var given []string
+		p, err := New(Config{
+			URL:     "ws://service.test/",
+			MaxSize: 1,
+			NetDial: func(ctx context.Context, _, addr string) (net.Conn, error) {
+				mu.Lock()
+				defer mu.Unlock()
+				given = append(given, addr)
+				if len(given) == 1 {
+					return answering("198.51.100.1:80", func(*http.Request) string { return "" }), nil
+				}
+				return answering("198.51.100.2:80", agreeing), nil
+			},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer p.Close(t.Context())
+		p.hub.lookup = func(context.Context, string) ([]netip.Addr, error) {
+			return []netip.Addr{netip.MustParseAddr("192.0.2.1")}, nil
+		}
+		for range 2 {
+			c, err := p.Acquire(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.Discard(nil)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if strings.Join(given, " ") != "service.test:80 service.test:80 service.test:80" {
+			t.Errorf("NetDial was given %q", given)
+		}
+	})
 }
 
 // The default looks the name up itself.

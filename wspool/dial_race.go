@@ -51,9 +51,13 @@ type race struct {
 	hub      *hub
 	ctx      context.Context // the dial's
 	first    *dialing
-	began    int64 // on the hub's clock
+	url      *url.URL // the first attempt's; a redirect that it follows does not change it
+	began    int64    // on the hub's clock
 	attempts sync.WaitGroup
 	done     chan struct{} // closed when the result is known
+
+	lookups   context.Context // of look-ups during the race
+	endLookup context.CancelFunc
 
 	mu       sync.Mutex
 	over     bool
@@ -73,9 +77,9 @@ type race struct {
 // compete runs the attempts of the dial whose first one is d. It returns the winner, or the
 // attempt whose error explains best why there is none, with that error.
 func (d *dialing) compete(ctx context.Context) (*dialing, error) {
-	r := &race{hub: d.hub, ctx: ctx, first: d, began: d.hub.clock.Now(), done: make(chan struct{})}
+	r := &race{hub: d.hub, ctx: ctx, first: d, url: d.url, began: d.hub.clock.Now(), done: make(chan struct{})}
 	d.phase = "connect"
-	if d.hub.cfg.Lookup != nil || d.hub.addresses.suspected(d.url.Hostname(), r.began) {
+	if d.hub.cfg.Lookup != nil || d.hub.addresses.suspected(r.url.Hostname(), r.began) {
 		r.looked = true
 		all, err := r.find(ctx)
 		if err != nil && d.hub.cfg.Lookup != nil {
@@ -83,6 +87,7 @@ func (d *dialing) compete(ctx context.Context) (*dialing, error) {
 		}
 		r.known, r.rest = all, all
 	}
+	r.lookups, r.endLookup = context.WithCancel(ctx)
 	defer r.stop() // also if user code ends the goroutine
 	r.mu.Lock()
 	r.addLocked(d)
@@ -96,7 +101,7 @@ func (d *dialing) compete(ctx context.Context) (*dialing, error) {
 
 // find returns the addresses of the host, silent ones last.
 func (r *race) find(ctx context.Context) ([]string, error) {
-	host, port := r.first.url.Hostname(), portOf(r.first.url)
+	host, port := r.url.Hostname(), portOf(r.url)
 	if _, err := netip.ParseAddr(host); err == nil {
 		return []string{net.JoinHostPort(host, port)}, nil
 	}
@@ -137,7 +142,7 @@ func (r *race) addLocked(d *dialing) {
 
 // launchLocked begins another attempt.
 func (r *race) launchLocked() *dialing {
-	d := &dialing{hub: r.hub, cfg: r.first.cfg, ticket: r.first.ticket, start: r.first.start, host: r.first.url.Host}
+	d := &dialing{hub: r.hub, cfg: r.first.cfg, ticket: r.first.ticket, start: r.first.start, server: hostPort(r.url)}
 	r.addLocked(d)
 	r.attempts.Go(func() {
 		err := errBrokenOff // if user code ends the goroutine
@@ -158,7 +163,7 @@ func (d *dialing) attempt(ctx context.Context) error {
 	if err := d.prepare(ctx); err != nil {
 		return err
 	}
-	if d.url.Host != d.host { // Prepare has chosen another server
+	if hostPort(d.url) != d.server { // Prepare has chosen another one
 		d.target = ""
 		d.moved.Store(true)
 	}
@@ -234,7 +239,7 @@ func (r *race) anotherLocked() bool {
 	r.looked = true
 	r.running++
 	r.attempts.Go(func() {
-		all, err := r.find(r.ctx)
+		all, err := r.find(r.lookups)
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.running--
@@ -312,7 +317,7 @@ func (r *race) onTimer() {
 		}
 	case now >= r.addressDueLocked() && r.anotherLocked():
 	case now >= r.scoutDueLocked() && r.mayScoutLocked():
-		if r.scout != nil {
+		if r.scout != nil && !r.scout.ended {
 			r.scout.cancel(errLost)
 		}
 		r.scout = r.launchLocked()
@@ -333,10 +338,12 @@ func (r *race) mayScoutLocked() bool {
 	return r.sends
 }
 
-// endLocked announces the result by closing done, and cancels the attempts that still run.
+// endLocked announces the result by closing done, and cancels the attempts and the look-up
+// that still run.
 func (r *race) endLocked() {
 	r.over = true
 	r.timer.Stop()
+	r.endLookup()
 	for _, d := range r.all {
 		if !d.ended {
 			d.cancel(errLost)
@@ -359,8 +366,9 @@ func (r *race) stop() {
 	r.attempts.Wait()
 }
 
-// outcome returns the winner, or the attempt that came furthest, and its error. It records
-// which addresses did not answer. No attempt runs any more.
+// outcome returns the winner, or the attempt that came furthest, and its error. A scout that
+// another one has replaced does not count: its error says only that it was canceled. outcome
+// records which addresses did not answer. No attempt runs any more.
 func (r *race) outcome() (*dialing, error) {
 	best := r.winner
 	if best == nil {
@@ -369,12 +377,12 @@ func (r *race) outcome() (*dialing, error) {
 	if best == nil {
 		best = r.first
 		for _, d := range r.all {
-			if reached(d.phase) > reached(best.phase) {
+			if context.Cause(d.ctx) != errLost && reached(d.phase) > reached(best.phase) {
 				best = d
 			}
 		}
 	}
-	if len(r.known) > 1 || r.winner != nil && r.winner.remote.Load() != nil {
+	if len(r.known) > 1 {
 		r.noteLocked()
 	}
 	return best, best.err
@@ -464,24 +472,28 @@ type addressFact struct {
 func (r *race) noteLocked() {
 	var winner netip.Addr // the zero Addr is the address of no attempt
 	if r.winner != nil {
-		winner, _ = r.winner.address()
+		winner, _ = r.addressLocked(r.winner)
 	}
 	var facts []addressFact
 	for _, d := range r.all {
-		if at, ok := d.address(); ok && !(d.ended && d.answer != nil) {
+		if at, ok := r.addressLocked(d); ok && !(d.ended && d.answer != nil) {
 			facts = append(facts, addressFact{at, d.began, d.ended && d.err != nil && context.Cause(d.ctx) == nil})
 		}
 	}
-	r.hub.addresses.note(r.first.url.Hostname(), r.hub.clock.Now(), winner, facts)
+	r.hub.addresses.note(r.url.Hostname(), r.hub.clock.Now(), winner, facts)
 }
 
-// address returns the address that d was given, or else the one to which NetDial
-// connected, if that is known.
-func (d *dialing) address() (netip.Addr, bool) {
-	if d.at.IsValid() && !d.moved.Load() {
+// addressLocked returns the address that d was given, or else the one to which NetDial
+// connected, if that is an address of the name: the next dial may be given the others in its
+// place. An attempt that has moved to another server has none.
+func (r *race) addressLocked(d *dialing) (netip.Addr, bool) {
+	if d.moved.Load() {
+		return netip.Addr{}, false
+	}
+	if d.at.IsValid() {
 		return d.at, true
 	}
-	if remote := d.remote.Load(); remote != nil {
+	if remote := d.remote.Load(); remote != nil && slices.Contains(r.known, remote.String()) {
 		return remote.Addr(), true
 	}
 	return netip.Addr{}, false
@@ -504,8 +516,10 @@ func (h *hub) lookedUp(ctx context.Context, u *url.URL) (string, error) {
 	return net.JoinHostPort(ip.String(), portOf(u)), nil
 }
 
-// remoteOf returns the TCP address of c's peer, if there is one.
+// remoteOf returns the TCP address of c's peer, if there is one. Like peerOf, it calls a
+// method that may panic.
 func remoteOf(c net.Conn) (at netip.AddrPort, ok bool) {
+	defer func() { _ = recover() }()
 	tcp, ok := c.RemoteAddr().(*net.TCPAddr)
 	if !ok {
 		return at, false

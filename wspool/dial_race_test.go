@@ -195,6 +195,34 @@ func TestDialRace_NoAddressServes(t *testing.T) {
 	})
 }
 
+// The error of a dial is that of an attempt that ended by itself, even if a scout that was
+// replaced had come further.
+func TestDialRace_ReplacedScout(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var n atomic.Int32
+		s := newSite(t, func(ctx context.Context) (net.Conn, error) {
+			switch n.Add(1) {
+			case 1: // TCP repeats its SYN until the host is found to be unreachable
+				select {
+				case <-time.After(3500 * time.Millisecond):
+					return nil, errors.New("no route to host")
+				case <-ctx.Done():
+					return nil, ctx.Err()
+				}
+			case 2:
+				return silent(ctx)
+			}
+			return refusing(ctx)
+		})
+		if e := dialFails(t, s.cfg, "connect"); !strings.Contains(e.Error(), "no route to host") || errors.Is(e, context.Canceled) {
+			t.Errorf("%v", e)
+		}
+		if n.Load() < 3 {
+			t.Errorf("%d attempts: no scout was replaced", n.Load())
+		}
+	})
+}
+
 // Prepare runs for each attempt, since each sends a handshake: a ticket that counts
 // once is new in each. Its failure costs that attempt alone.
 func TestDialRace_Prepare(t *testing.T) {
@@ -224,6 +252,74 @@ func TestDialRace_Prepare(t *testing.T) {
 			})
 		})
 	}
+}
+
+// addressless is a connection whose RemoteAddr does not return.
+type addressless struct {
+	net.Conn
+	breaks func()
+}
+
+func (c addressless) RemoteAddr() net.Addr { c.breaks(); return nil }
+
+// RemoteAddr of a connection may panic, on a goroutine of the race too: the attempt goes on
+// without the address. If RemoteAddr ends the goroutine it costs that attempt alone, whose
+// connection is closed.
+func TestDialRace_RemoteAddrBreaks(t *testing.T) {
+	for name, tc := range map[string]struct {
+		breaks func()
+		before []func(context.Context) (net.Conn, error)
+		dialed string
+	}{
+		"panics":                {func() { panic("on purpose") }, nil, "1"},
+		"panics in a later one": {func() { panic("on purpose") }, []func(context.Context) (net.Conn, error){blackHole}, "12"},
+		"ends a later one":      {runtime.Goexit, []func(context.Context) (net.Conn, error){blackHole}, "123"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				good := listenMem(t, 1<<12, echo)
+				broken := func(ctx context.Context) (net.Conn, error) {
+					c, err := serving(good)(ctx)
+					return addressless{c, tc.breaks}, err
+				}
+				s := newSite(t, append(tc.before, broken, serving(good))...)
+				c := acquire(t, pool(t, s.cfg))
+				ask(t, c, "x")
+				if d := s.dialled(); d != tc.dialed {
+					t.Errorf("dialled %q, want %q", d, tc.dialed)
+				}
+				c.Release()
+			})
+		})
+	}
+}
+
+// An attempt for which Prepare chooses TLS has another port, and so is not connected to the
+// address that was looked up for the first one.
+func TestDialRace_PrepareChoosesTLS(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newSite(t, silent, silent)
+		var mu sync.Mutex
+		var addrs []string
+		s.cfg.NetDial = func(ctx context.Context, _, addr string) (net.Conn, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			addrs = append(addrs, addr)
+			return silent(ctx)
+		}
+		var n atomic.Int64
+		s.cfg.Prepare = func(_ context.Context, h *wspool.Handshake) error {
+			if n.Add(1) > 1 {
+				h.URL = "wss://service.test/"
+			}
+			return nil
+		}
+		s.cfg.DialTimeout = 1500 * time.Millisecond
+		dialFails(t, s.cfg, "handshake")
+		if !slices.Equal(addrs, []string{"192.0.2.1:80", "192.0.2.2:443"}) {
+			t.Errorf("dialled %q", addrs)
+		}
+	})
 }
 
 // The proxy alone looks the name up, and it is dialled once.

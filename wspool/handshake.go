@@ -18,7 +18,8 @@ import (
 	"github.com/respool/respool/internal/redact"
 )
 
-// maxHead is the greatest length of the head of a server's or a proxy's answer, in bytes.
+// maxHead is the greatest length of the head of a server's or a proxy's answer, in bytes, with
+// those of the interim answers before it.
 const maxHead = 64 << 10
 
 // headPiece is how many bytes of the head are read at once.
@@ -27,7 +28,7 @@ const headPiece = 512
 var errHead = errors.New("wspool: the head of the answer is over 64 KiB")
 
 // answerConn is what gorilla reads the answer to the handshake from. It reads the whole
-// head before gorilla sees any of it. Behind a head with status 101 it is the connection;
+// head before gorilla sees any of it, and drops interim answers before it. Behind a head with status 101 it is the connection;
 // behind any other head it is at its end, because gorilla waits for a body that a server
 // need not send: see readRefusal.
 type answerConn struct {
@@ -38,7 +39,7 @@ type answerConn struct {
 	ahead  []byte         // what gorilla is given before it reads from Conn
 	rest   []byte         // the bytes of a refusal that were read behind the head
 	answer *http.Response // the parsed head; nil: it has not arrived, or is not HTTP
-	n      int            // bytes of the head so far
+	n      int            // bytes of this head so far, and of the interim ones before it
 	blank  bool           // the current line is empty so far
 	ended  bool           // the head has ended
 	failed error          // why there is no head
@@ -76,7 +77,7 @@ func (c *answerConn) Close() error {
 	return c.Conn.Close()
 }
 
-// readHead reads up to the empty line that ends the head.
+// readHead reads up to the empty line that ends the head of the final answer.
 func (c *answerConn) readHead() error {
 	buf := make([]byte, headPiece)
 	for !c.ended {
@@ -84,9 +85,16 @@ func (c *answerConn) readHead() error {
 			return errHead
 		}
 		n, err := c.Conn.Read(buf[:min(len(buf), maxHead-c.n)])
-		end := c.follow(buf[:n])
-		c.head = append(c.head, buf[:end]...)
-		c.rest = append(c.rest, buf[end:n]...)
+		piece := buf[:n]
+		for len(piece) > 0 && !c.ended {
+			end := c.follow(piece)
+			c.head = append(c.head, piece[:end]...)
+			piece = piece[end:]
+			if c.ended && c.interim() {
+				c.head, c.answer, c.ended, c.blank = c.head[:0], nil, false, false
+			}
+		}
+		c.rest = append(c.rest, piece...)
 		switch {
 		case c.ended:
 		case err == io.EOF: // gorilla would report half a line as malformed
@@ -95,22 +103,33 @@ func (c *answerConn) readHead() error {
 			return err
 		}
 	}
-	c.parse()
+	c.decide()
 	return nil
 }
 
-// parse decides what gorilla is given.
-func (c *answerConn) parse() {
-	c.ahead = bytes.Clone(c.head)
+// interim parses the head. It reports whether the final answer is still to come.
+func (c *answerConn) interim() bool {
 	answer, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(c.head)), nil)
 	if err != nil {
-		return // gorilla finds the same
+		return false // gorilla finds the same
 	}
 	c.answer = answer
+	return interim(answer)
+}
+
+// interim reports whether another answer follows a (RFC 9110, section 15.2). None follows
+// status 101.
+func interim(a *http.Response) bool {
+	return a.StatusCode/100 == 1 && a.StatusCode != http.StatusSwitchingProtocols
+}
+
+// decide decides what gorilla is given.
+func (c *answerConn) decide() {
+	c.ahead = bytes.Clone(c.head)
 	if !c.agreed() {
 		return
 	}
-	if changed := answer.Header.Clone(); c.amend != nil && c.amend(changed) {
+	if changed := c.answer.Header.Clone(); c.amend != nil && c.amend(changed) {
 		var b bytes.Buffer
 		b.WriteString("HTTP/1.1 101 Switching Protocols\r\n")
 		_ = changed.Write(&b) // writing to memory cannot fail
@@ -433,6 +452,7 @@ func (d *dialing) reach(ctx context.Context, through *url.URL) (err error) {
 		}
 		d.raw, d.answer = nil, nil
 		d.target = "" // the race chose it for another URL
+		d.moved.Store(true)
 		if through, err = d.proxy(ctx); err != nil {
 			return err
 		}

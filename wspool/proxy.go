@@ -95,15 +95,10 @@ func (d *dialing) askTunnel(ctx context.Context, c net.Conn, u *url.URL, target 
 	if err := req.Write(c); err != nil {
 		return err
 	}
-	head, err := readHead(c)
+	head, resp, err := readAnswer(c, req)
 	if err != nil {
 		return err
 	}
-	resp, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(head)), req)
-	if err != nil {
-		return errProxyAnswer // err may repeat what was sent
-	}
-	resp.Body.Close() // it is empty
 	if resp.StatusCode/100 != 2 {
 		raw := d.raw
 		d.answer = readRefusal(head, c, http.MethodConnect, &d.secrets, func() { raw.Close() })
@@ -135,13 +130,30 @@ func (d *dialing) connectHeader(ctx context.Context, req *http.Request, u *url.U
 	return ctx.Err()
 }
 
-// readHead reads the head of an answer, up to its empty line, and nothing behind it: that
-// comes from the server, and the next reader must find it on c. So it reads one byte at a
-// time, a few hundred in a dial.
-func readHead(c net.Conn) ([]byte, error) {
+// readAnswer reads the final answer to req, which is a CONNECT, and drops interim ones before
+// it. It returns the head as well.
+func readAnswer(c net.Conn, req *http.Request) (head []byte, resp *http.Response, err error) {
+	for left := maxHead; ; left -= len(head) {
+		if head, err = readHead(c, left); err != nil {
+			return nil, nil, err
+		}
+		if resp, err = http.ReadResponse(bufio.NewReader(bytes.NewReader(head)), req); err != nil {
+			return nil, nil, errProxyAnswer // err may repeat what was sent
+		}
+		resp.Body.Close() // it is empty
+		if !interim(resp) {
+			return head, resp, nil
+		}
+	}
+}
+
+// readHead reads the head of an answer, of at most limit bytes, up to its empty line, and
+// nothing behind it: that comes from the server, and the next reader must find it on c. So it
+// reads one byte at a time, a few hundred in a dial.
+func readHead(c net.Conn, limit int) ([]byte, error) {
 	head := make([]byte, 0, 512)
 	var b [1]byte
-	for len(head) < maxHead {
+	for len(head) < limit {
 		if _, err := io.ReadFull(c, b[:]); err == io.EOF {
 			return nil, io.ErrUnexpectedEOF
 		} else if err != nil {

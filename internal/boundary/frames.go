@@ -45,9 +45,11 @@ type kept struct {
 // that no server may send in its position counts as a message that has begun, whatever else
 // it counts as.
 type FrameTracker struct {
-	inHead bool // the HTTP answer has not ended
-	line   int  // bytes of its current line
-	cr     bool // the first of them is \r, and the others are none
+	inHead bool    // the HTTP answer has not ended
+	place  uint8   // in the first line of the present head; see noteStatus
+	status [3]byte // the first bytes of its status
+	line   int     // bytes of its current line
+	cr     bool    // the first of them is \r, and the others are none
 
 	header [14]byte
 	n      int    // bytes of the header that have arrived; 0: no header is incomplete
@@ -68,7 +70,7 @@ type FrameTracker struct {
 }
 
 // Frames returns a FrameTracker for a stream that begins with the HTTP response. The frames
-// begin after the empty line that ends its head.
+// begin after the empty line that ends its head. Interim responses may come before it.
 func Frames() *FrameTracker { return &FrameTracker{inHead: true} }
 
 // Feed follows the next bytes.
@@ -103,22 +105,45 @@ func (t *FrameTracker) Feed(p []byte) {
 	}
 }
 
-// skipHead returns the part of p behind the HTTP answer. Its lines may end with a bare \n:
+// skipHead returns the part of p behind the final HTTP answer. Lines may end with a bare \n:
 // net/http accepts that too.
 func (t *FrameTracker) skipHead(p []byte) []byte {
 	for i, b := range p {
+		t.noteStatus(b)
 		switch {
 		case b != '\n':
 			t.cr = b == '\r' && t.line == 0
 			t.line++
 		case t.line == 0 || t.cr:
-			t.inHead = false
-			return p[i+1:]
+			// Another head follows an interim answer (RFC 9110, section 15.2), and the frames
+			// follow any other.
+			if interim := t.status[0] == '1' && t.status != [3]byte{'1', '0', '1'}; !interim {
+				t.inHead = false
+				return p[i+1:]
+			}
+			t.line, t.cr, t.place, t.status = 0, false, 0, [3]byte{}
 		default:
 			t.line = 0
 		}
 	}
 	return nil
+}
+
+// noteStatus follows the first line of a head: the status comes behind its first spaces.
+func (t *FrameTracker) noteStatus(b byte) {
+	const inStatus, done = 1, 1 + uint8(len(t.status))
+	switch {
+	case b == '\n':
+		t.place = done
+	case t.place == 0: // in the name of the protocol
+		if b == ' ' {
+			t.place = inStatus
+		}
+	case t.place == inStatus && b == ' ' || t.place == done:
+	default:
+		t.status[t.place-inStatus] = b
+		t.place++
+	}
 }
 
 // headerSize returns the length of the header that h begins; h has at least one byte. While

@@ -103,9 +103,11 @@ func TestFrameCounts(t *testing.T) {
 	}
 }
 
-// The head of the HTTP response ends at its empty line, whatever ends the lines.
+// The head of the HTTP response ends at its empty line, whatever ends the lines. Those of
+// interim responses come before it.
 func TestHead(t *testing.T) {
-	for _, head := range []string{answer, "a: b\n\n", "a\r\n\n", "a\n\r\n", "a\r\r\n\r\n", "a\n\r\r\n\n", "a\n\rb\n\n"} {
+	for _, head := range []string{answer, "a: b\n\n", "a\r\n\n", "a\n\r\n", "a\r\r\n\r\n", "a\n\r\r\n\n", "a\n\rb\n\n",
+		"HTTP/1.1 103 Early Hints\r\nA: 1\r\n\r\n" + answer, "HTTP/1.0   100\n\nHTTP/1.1 199 x\r\n\r\n" + answer, "HTTP/1.1 103\n\na b\n\n"} {
 		f := boundary.Frames()
 		for i := range head {
 			f.Feed([]byte(head[i : i+1]))
