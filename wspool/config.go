@@ -98,7 +98,8 @@ type Config struct {
 	// then called for every dial, whatever ClientSessionCache is; and no session from before
 	// a [Pool.Reset], or from before a dial that failed in its TLS handshake, with status
 	// 400, 401, 403, 407, 495 or 496, or with close code 1008, 3000, 4401 or 4403 in
-	// OnConnect. Nil: the defaults of crypto/tls.
+	// OnConnect. Renegotiation must be tls.RenegotiateNever, its zero value: crypto/tls cannot
+	// renegotiate in a read that does not block. Nil: the defaults of crypto/tls.
 	TLS *tls.Config
 	// Proxy returns the proxy of one dial; nil: none. It is called as net/http calls it, with
 	// scheme http for ws and https for wss, so [http.ProxyFromEnvironment] and
@@ -324,6 +325,7 @@ func (c *Config) check() error {
 	no := bad.no
 	no(c.TLS == nil || !slices.ContainsFunc(c.TLS.NextProtos, func(p string) bool { return p != "http/1.1" }),
 		"TLS.NextProtos must contain http/1.1 only")
+	no(c.TLS == nil || c.TLS.Renegotiation == tls.RenegotiateNever, "TLS.Renegotiation must be tls.RenegotiateNever")
 	no(c.Redirects >= 0 && c.Redirects <= MaxRedirects, "Redirects must be between 0 and %d, got %d", MaxRedirects, c.Redirects)
 	no(c.MaxSize >= 1, "MaxSize must be at least 1, got %d", c.MaxSize)
 	no(c.MinIdle >= 0, "MinIdle must be at least 0, got %d", c.MinIdle)

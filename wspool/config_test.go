@@ -19,7 +19,7 @@ func TestBadConfig(t *testing.T) {
 	_, err := wspool.New(wspool.Config{
 		URL:           "http://u:p@/#f",
 		Subprotocols:  []string{"", "a b"},
-		TLS:           &tls.Config{NextProtos: []string{"h2"}},
+		TLS:           &tls.Config{NextProtos: []string{"h2"}, Renegotiation: tls.RenegotiateOnceAsClient},
 		MinIdle:       -1,
 		ControlLimit:  -1,
 		DialTimeout:   -1,
@@ -36,7 +36,7 @@ func TestBadConfig(t *testing.T) {
 	if err == nil {
 		t.Fatal("no error")
 	}
-	for _, field := range []string{"scheme", "no host", "user name", "fragment", "an empty one", "a character", "TLS.NextProtos",
+	for _, field := range []string{"scheme", "no host", "user name", "fragment", "an empty one", "a character", "TLS.NextProtos", "TLS.Renegotiation",
 		"MaxSize", "MinIdle", "ControlLimit", "DialTimeout", "WriteTimeout", "CloseTimeout", "ReadLimit", "SweepInterval", "Order", "Outage", "SampleLeases", "MaxRetryAfter", "Redirects"} {
 		if !strings.Contains(err.Error(), field) {
 			t.Errorf("%s is missing in %v", field, err)

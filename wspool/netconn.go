@@ -18,8 +18,8 @@ import (
 // Read reads the bytes of one message after the other; a message of another type is an error.
 // It is meant for an Exchange of [Unpaired]. ctx bounds all reads and writes, in addition to
 // the deadlines, which end them with os.ErrDeadlineExceeded. A read that a deadline ends
-// inside a message ends all reading, one that it ends before a message does no harm; a write
-// that it breaks off ends all writing. If the peer closes with code 1000, Read returns
+// inside a message ends all reading, one that it ends before a message does no harm, nor does
+// a deadline that passes while no Read runs; a write that it breaks off ends all writing. If the peer closes with code 1000, Read returns
 // io.EOF; with another code, a [*CloseError].
 //
 // Close releases the lease, and returns nil. Reads run one at a time, and so do writes.
@@ -38,17 +38,23 @@ type stream struct {
 	reads  deadline
 	writes deadline
 
-	mu sync.Mutex // held by Read
-	r  io.Reader  // of the message that has begun; nil: none has
+	mu sync.Mutex     // held by Read
+	r  *messageReader // of the message that has begun; nil: none has
 }
 
 func (s *stream) Read(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	ctx := s.reads.context()
+	if err := s.reads.cause(ctx, ctx.Err()); err == os.ErrDeadlineExceeded {
+		return 0, err // outside gorilla, so that a later deadline lets the message be read on
+	}
+	if s.r != nil {
+		s.r.rebind(ctx)
+	}
 	for {
 		if s.r == nil {
-			kind, r, err := s.c.NextReader(ctx)
+			kind, r, err := s.c.nextReader(ctx)
 			if err != nil {
 				return 0, s.reads.cause(ctx, endOf(err))
 			}

@@ -131,6 +131,70 @@ func TestStreamDeadlineInMessage(t *testing.T) {
 	})
 }
 
+// A deadline that passes between two Reads, or was set in the past then, ends no more than
+// Reads that begin before the next deadline is set, also inside a message.
+func TestStreamDeadlineBetweenReads(t *testing.T) {
+	for what, first := range map[string]time.Duration{"passes": time.Second, "has passed": -time.Second} {
+		t.Run(what, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				s, w, p := streaming(t)
+				const size = 10000 // more than is taken in ahead, so that the last Reads reach the network
+				message := append([]byte{0x82, 126, size >> 8, size & 255}, make([]byte, size)...)
+				go w.send(0, message[:size/2])
+				got := 0
+				read := func(n int) {
+					t.Helper()
+					n, err := io.ReadFull(s, make([]byte, n))
+					if got += n; err != nil {
+						t.Fatalf("after %d bytes: %v", got, err)
+					}
+				}
+				read(10)
+				for range 2 {
+					s.SetReadDeadline(time.Now().Add(first))
+					time.Sleep(2 * time.Second)
+					if n, err := s.Read(make([]byte, 10)); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+						t.Errorf("a Read after the deadline: %d, %v", n, err)
+					}
+					s.SetReadDeadline(time.Now().Add(time.Second))
+					read(100)
+				}
+				go w.send(0, message[size/2:])
+				read(size - got)
+				s.SetReadDeadline(time.Now().Add(time.Second))
+				began := w.now()
+				if n, err := s.Read(make([]byte, 10)); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+					t.Errorf("behind the message: %d, %v", n, err)
+				}
+				at(t, "ended", w.now()-began, time.Second)
+				s.Close()
+				if s := p.Stats(); s.Idle != 1 {
+					t.Errorf("%v", s)
+				}
+			})
+		})
+	}
+}
+
+// A new deadline that passes inside the rest of a message ends the reading, as the first does.
+func TestStreamLaterDeadlineInMessage(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s, w, _ := streaming(t)
+		w.send(0, frame(websocket.BinaryMessage, "message")[:5])
+		s.SetReadDeadline(time.Now().Add(time.Second))
+		if _, err := io.ReadFull(s, make([]byte, 3)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Second)
+		s.SetReadDeadline(time.Now().Add(time.Second))
+		if n, err := s.Read(make([]byte, 1)); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("%d, %v", n, err)
+		}
+		at(t, "ended", w.now(), 3*time.Second)
+		s.Close()
+	})
+}
+
 // A deadline that breaks off a write ends the writing, and no more than that.
 func TestStreamWriteDeadline(t *testing.T) {
 	bubble(t, func(t *testing.T) {

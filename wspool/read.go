@@ -77,6 +77,15 @@ func decodeJSON(p []byte, v any) error {
 // destroyed; after that the reader returns [ErrReleased]. The reader is for one goroutine
 // at a time.
 func (c *Conn) NextReader(ctx context.Context) (messageType int, r io.Reader, err error) {
+	kind, rd, err := c.nextReader(ctx)
+	if err != nil {
+		return 0, nil, err
+	}
+	return kind, rd, nil
+}
+
+// nextReader is NextReader.
+func (c *Conn) nextReader(ctx context.Context) (messageType int, rd *messageReader, err error) {
 	defer runtime.KeepAlive(c)
 	m, err := c.next(ctx, false)
 	if err != nil {
@@ -88,7 +97,7 @@ func (c *Conn) NextReader(ctx context.Context) (messageType int, r io.Reader, er
 	c.state.running--
 	l.mu.Unlock()
 	l.readTurn.give()
-	rd := &messageReader{c: c, ctx: ctx, r: m.r, whole: m.whole != nil, left: l.hub.cfg.ReadLimit}
+	rd = &messageReader{c: c, ctx: ctx, r: m.r, whole: m.whole != nil, left: l.hub.cfg.ReadLimit}
 	if rd.whole {
 		rd.r = bytes.NewReader(m.whole)
 	}
@@ -142,6 +151,30 @@ func (r *messageReader) Read(p []byte) (n int, err error) {
 	}
 	r.err = r.c.orReleased(err)
 	return n, r.err
+}
+
+// rebind makes ctx bound the rest of the message in place of the context before, also if that
+// has ended since the last Read. Both must be able to end. No Read may run.
+func (r *messageReader) rebind(ctx context.Context) {
+	if r.ctx == ctx {
+		return
+	}
+	r.ctx = ctx
+	if r.err != nil {
+		return
+	}
+	l := r.c.link
+	l.mu.Lock()
+	if l.lease != r.c.lease || !l.end.usable() { // the interruption may be for that
+		l.mu.Unlock()
+		return
+	}
+	unhook := l.raw.Rebind(ctx)
+	l.mu.Unlock()
+	if unhook != nil {
+		unhook()
+	}
+	l.raw.HookContext(false)
 }
 
 // next waits for the turn to read and for a message to begin, which is the caller's to

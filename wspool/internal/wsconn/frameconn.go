@@ -155,14 +155,22 @@ func (f *FrameConn) giveLocked(p []byte) (n int) {
 }
 
 // receive reads from below. An end inside a TLS record is to gorilla what an end
-// inside a frame is.
+// inside a frame is. A notice that TLS returns without a Read of its own is one that it
+// has kept, and returns for ever: that is an end too.
 func (f *FrameConn) receive(p []byte) (int, error) {
+	before := f.Raw.reads
 	n, err := f.Conn.Read(p)
-	if err == io.ErrUnexpectedEOF {
+	switch {
+	case err == io.ErrUnexpectedEOF:
 		err = io.EOF
+	case f.Raw.reads == before && isNotice(err):
+		err = errKept
 	}
 	return n, err
 }
+
+// errKept ends the reading of a connection whose TLS keeps a notice for ever.
+var errKept = errors.New("wsconn: TLS cannot read on after a read that was not to block")
 
 // tookLocked notes bytes that arrived.
 func (f *FrameConn) tookLocked(p []byte) {

@@ -78,6 +78,39 @@ func TestDismissed(t *testing.T) {
 	}
 }
 
+// keeper reads from below once, and returns the error of that read for ever, as crypto/tls
+// does with the error of a handshake.
+type keeper struct {
+	net.Conn
+	kept error
+}
+
+func (k *keeper) Read(p []byte) (n int, err error) {
+	if k.kept == nil {
+		n, k.kept = k.Conn.Read(p)
+	}
+	return n, k.kept
+}
+
+// A notice that the connection above keeps is the end of the connection: a reader would
+// otherwise take it for that of its own read for ever.
+func TestKeptNotice(t *testing.T) {
+	p := &pieces{}
+	w := NewRawConn(p, false, time.Second)
+	f := NewFrameConn(&keeper{Conn: w}, w, NewClock(), 0, 100, true)
+	w.read.dismissed = true
+	if f.Watch() || f.EndPending() {
+		t.Error("the first notice is not one")
+	}
+	w.EndDismissal()
+	if !f.Watch() || !f.EndPending() {
+		t.Error("the connection goes on")
+	}
+	if n, err := f.Read(make([]byte, 10)); n != 0 || err != errKept {
+		t.Errorf("%d, %v", n, err)
+	}
+}
+
 // A dismissal ends when the watcher has stopped: the next reader, a lease or the
 // goroutine that closes the connection, is not dismissed in its place.
 func TestDismissalEnds(t *testing.T) {

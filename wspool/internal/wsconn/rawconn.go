@@ -26,6 +26,9 @@ type RawConn struct {
 	// Owned by the reader.
 	hungry bool
 
+	// reads is the number of calls of Read. Owned by the reader.
+	reads uint64
+
 	// nowait makes Read return errNothing instead of blocking. Owned by the reader,
 	// which sets it around a Read of its own.
 	nowait bool
@@ -102,6 +105,7 @@ func (w *RawConn) exhausted() bool {
 // Read implements net.Conn. Gorilla and TLS call it only when they have used up all
 // earlier bytes.
 func (w *RawConn) Read(p []byte) (int, error) {
+	w.reads++
 	n, err := w.readOnce(p)
 	w.hungry = n == 0 && err == errNothing
 	if err != nil && !w.nowait {

@@ -144,6 +144,20 @@ func (w *RawConn) Harden(ctx context.Context) {
 	w.HookContext(false)
 }
 
+// Rebind makes ctx interrupt the present read, which is inside gorilla, in place of the context
+// before, and undoes an interruption that gorilla has not noticed, because no Read runs. The
+// caller calls the function that it returns, if that is not nil, and HookContext, without a lock.
+func (w *RawConn) Rebind(ctx context.Context) (unhook func() bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.read.op++ // the context before may be about to interrupt it
+	w.read.interrupted, w.read.cut = false, false
+	w.clearDeadlineLocked()
+	unhook = w.read.unhook
+	w.read.ctx, w.read.hooked, w.read.unhook = ctx, nil, nil
+	return unhook
+}
+
 // Interrupt makes the present read return, if there is one: without harm if it still
 // blocks outside gorilla, for good if part of a message has arrived.
 func (w *RawConn) Interrupt() {
