@@ -314,3 +314,34 @@ func TestMultiplexer_LimitOfOne(t *testing.T) {
 		}
 	})
 }
+
+// framed is lines that takes every message for one.
+type framed struct {
+	lines
+	is *Frame
+}
+
+func (c framed) Classify(int, []byte) (Frame, error) { return *c.is, nil }
+
+// A reply has the type of its message.
+func TestDispatch_Type(t *testing.T) {
+	for _, kind := range []int{websocket.TextMessage, websocket.BinaryMessage} {
+		synctest.Test(t, func(t *testing.T) {
+			is := Frame{Kind: Reply}
+			c, read := deafClient(t, Config{Codec: framed{is: &is}})
+			close(read)
+			n := chosen(t, c)
+			k := c.getCall(&Request{})
+			id, ok := n.takeSlot(k)
+			if !ok || !n.post(t.Context(), parcel{kind: websocket.TextMessage, id: id}, []byte("x")) {
+				t.Fatal("not sent")
+			}
+			synctest.Wait()
+			is.ID = id
+			n.dispatch(kind, []byte("re"))
+			if !k.ready.Load() || k.reply.Type != kind || string(k.reply.Data) != "re" {
+				t.Errorf("ready %v, a message of type %d, %q; want %d", k.ready.Load(), k.reply.Type, k.reply.Data, kind)
+			}
+		})
+	}
+}
