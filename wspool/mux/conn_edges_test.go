@@ -47,7 +47,7 @@ func TestReserve(t *testing.T) {
 		}
 		n.giveSlotBack(id, k)
 
-		alone, err := c.exclusive(t.Context(), &Request{})
+		alone, err := c.exclusive(t.Context(), resource.Request{Shared: true})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -79,7 +79,7 @@ func TestBatchEnded_GivenUp(t *testing.T) {
 		}
 		gone, cancel := context.WithCancel(t.Context())
 		cancel()
-		n.giveUp(gone, id, k)
+		n.giveUp(context.Cause(gone), id, k)
 		if !n.dirty || n.slots.live+n.slots.orphans != 0 {
 			t.Errorf("dirty %v, %d slots in use", n.dirty, n.slots.live+n.slots.orphans)
 		}
