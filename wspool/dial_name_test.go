@@ -244,6 +244,7 @@ func TestDialRace_SlowRedirect(t *testing.T) {
 			t.Fatal(err)
 		}
 		c.Discard(nil)
+		time.Sleep(10 * time.Second) // in the bubble: until the servers of the other attempts have answered
 		mu.Lock()
 		defer mu.Unlock()
 		all := strings.Join(asked, " ") + " "
