@@ -153,12 +153,12 @@ func (d *dialing) open(ctx context.Context, through *url.URL) (_ *wsconn.FrameCo
 		c, err = d.tunnel(ctx, through)
 	} else {
 		d.phase = "connect"
-		addr := d.target
-		if addr == "" {
-			addr, err = d.hub.lookedUp(ctx, d.url)
+		addrs := []string{d.target}
+		if d.target == "" {
+			addrs, err = d.hub.lookedUp(ctx, d.url)
 		}
 		if err == nil {
-			err = d.dialNet(ctx, addr)
+			err = d.dialFirst(ctx, addrs)
 		}
 		c = d.raw
 	}
@@ -190,11 +190,28 @@ func (d *dialing) follow(above net.Conn, w *wsconn.RawConn) *wsconn.FrameConn {
 	return wsconn.NewFrameConn(above, w, d.hub.clock, d.hub.longestSilence(), d.cfg.ControlLimit, d.cfg.Compression)
 }
 
-// dialNet connects to addr. NetDial heeds ctx itself. After it only closing the connection
-// unblocks reads and writes.
-func (d *dialing) dialNet(ctx context.Context, addr string) error {
+// dialFirst connects to the first of addrs to which NetDial can connect. The time that is left
+// is divided among the addresses, as net.Dialer does. If all fail, it returns the last error.
+func (d *dialing) dialFirst(ctx context.Context, addrs []string) (err error) {
+	for i, addr := range addrs {
+		if err = d.dialNet(ctx, addr, len(addrs)-i); err == nil || ctx.Err() != nil {
+			return err
+		}
+	}
+	return err
+}
+
+// dialNet connects to addr, in 1/share of the time that is left. NetDial heeds the context
+// itself. After it only closing the connection unblocks reads and writes.
+func (d *dialing) dialNet(ctx context.Context, addr string, share int) error {
 	d.trace, d.peer = new(dialTrace), ""
-	c, err := d.cfg.NetDial(d.trace.follow(ctx), "tcp", addr)
+	traced := d.trace.follow(ctx)
+	if at, ok := ctx.Deadline(); ok && share > 1 {
+		var cancel context.CancelFunc
+		traced, cancel = context.WithTimeout(traced, time.Until(at)/time.Duration(share))
+		defer cancel()
+	}
+	c, err := d.cfg.NetDial(traced, "tcp", addr)
 	if err != nil {
 		return err
 	}

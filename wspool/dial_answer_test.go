@@ -498,7 +498,7 @@ func TestInterimAnswers(t *testing.T) {
 		if e := dialFails(t, cfg, "handshake"); e.Status != 503 {
 			t.Errorf("%v", e)
 		}
-		cfg, _ = before(busy.cfg, strings.Repeat(interim, 1000))
+		cfg, _ = before(busy.cfg, strings.Repeat(interim, 2000))
 		if e := dialFails(t, cfg, "handshake"); e.Status != 0 || !strings.Contains(e.Error(), "over 64 KiB") {
 			t.Errorf("%v", e)
 		}

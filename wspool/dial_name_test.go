@@ -209,6 +209,8 @@ func TestDialRace_SlowLookup(t *testing.T) {
 // the first URL, and not to the address where the redirect leads. Run it with -race too.
 func TestDialRace_SlowRedirect(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		const wait = 5 * time.Second
+		defer time.Sleep(wait) // until all handlers have ended
 		var mu sync.Mutex
 		var asked []string
 		p, err := New(Config{
@@ -225,7 +227,7 @@ func TestDialRace_SlowRedirect(t *testing.T) {
 					case "80/":
 						return "HTTP/1.1 307 x\r\nLocation: http://service.test:8080/end\r\nContent-Length: 0\r\n\r\n"
 					case "8080/end":
-						time.Sleep(5 * time.Second)
+						time.Sleep(wait)
 						return agreeing(r)
 					}
 					return "HTTP/1.1 400 x\r\nContent-Length: 0\r\n\r\n"

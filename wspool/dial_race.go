@@ -116,12 +116,7 @@ func (r *race) find(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: err}
 	}
-	ips = r.hub.addresses.order(interleaved(ips), r.hub.clock.Now())
-	all := make([]string, len(ips))
-	for i, ip := range ips {
-		all[i] = net.JoinHostPort(ip.String(), port)
-	}
-	return all, nil
+	return joined(r.hub.addresses.order(interleaved(ips), r.hub.clock.Now()), port), nil
 }
 
 // addLocked notes that d begins, to the next address if one is known.
@@ -500,20 +495,28 @@ func (r *race) addressLocked(d *dialing) (netip.Addr, bool) {
 }
 
 // lookedUp returns where to connect for u, where no race chooses an address: its host by
-// name, or the first address that Config.Lookup returns.
-func (h *hub) lookedUp(ctx context.Context, u *url.URL) (string, error) {
+// name, or the addresses that Config.Lookup returns, silent ones last.
+func (h *hub) lookedUp(ctx context.Context, u *url.URL) ([]string, error) {
 	if _, err := netip.ParseAddr(u.Hostname()); err == nil || h.cfg.Lookup == nil {
-		return hostPort(u), nil
+		return []string{hostPort(u)}, nil
 	}
 	ips, err := h.cfg.Lookup(ctx, u.Hostname())
 	if err == nil && len(ips) == 0 {
 		err = &net.DNSError{Err: "no such host", Name: u.Hostname(), IsNotFound: true}
 	}
 	if err != nil {
-		return "", &net.OpError{Op: "dial", Net: "tcp", Err: err}
+		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: err}
 	}
-	ip := h.addresses.order(interleaved(ips), h.clock.Now())[0]
-	return net.JoinHostPort(ip.String(), portOf(u)), nil
+	return joined(h.addresses.order(interleaved(ips), h.clock.Now()), portOf(u)), nil
+}
+
+// joined returns ips, each with the port.
+func joined(ips []netip.Addr, port string) []string {
+	all := make([]string, len(ips))
+	for i, ip := range ips {
+		all[i] = net.JoinHostPort(ip.String(), port)
+	}
+	return all
 }
 
 // remoteOf returns the TCP address of c's peer, if there is one. Like peerOf, it calls a

@@ -382,3 +382,42 @@ func TestRedirect_Lookup(t *testing.T) {
 	ask(t, c, "x")
 	c.Release()
 }
+
+// Where a redirect leads, the next address is tried if the first one refuses, or does not
+// accept for its share of the time.
+func TestRedirect_NextAddress(t *testing.T) {
+	for name, tc := range map[string]struct {
+		first func(context.Context) (net.Conn, error)
+		took  time.Duration
+	}{"refuses": {refusing, 0}, "does not accept": {blackHole, 2 * time.Second}} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				front, good := listenMem(t, 1<<12, echo), listenMem(t, 1<<12, echo)
+				front.refuse = func(w http.ResponseWriter, r *http.Request) bool {
+					http.Redirect(w, r, "http://service.test:8080/", http.StatusTemporaryRedirect)
+					return true
+				}
+				cfg := wspool.Config{URL: "ws://service.test/", Redirects: 1, MaxSize: 1, DialTimeout: 4 * time.Second}
+				cfg.Lookup = func(context.Context, string) ([]netip.Addr, error) {
+					return []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")}, nil
+				}
+				cfg.NetDial = func(ctx context.Context, _, addr string) (net.Conn, error) {
+					switch addr {
+					case "192.0.2.1:8080":
+						return tc.first(ctx)
+					case "192.0.2.2:8080":
+						return serving(good)(ctx)
+					}
+					return serving(front)(ctx)
+				}
+				began := time.Now()
+				c := acquire(t, pool(t, cfg))
+				if took := time.Since(began); took != tc.took {
+					t.Errorf("after %v, want %v", took, tc.took)
+				}
+				ask(t, c, "x")
+				c.Release()
+			})
+		})
+	}
+}

@@ -53,7 +53,7 @@ func (d *dialing) proxy(ctx context.Context) (*url.URL, error) {
 // sends.
 func (d *dialing) tunnel(ctx context.Context, u *url.URL) (net.Conn, error) {
 	d.phase = "proxy"
-	if err := d.dialNet(ctx, hostPort(u)); err != nil {
+	if err := d.dialNet(ctx, hostPort(u), 1); err != nil {
 		return nil, err
 	}
 	target := hostPort(d.url)
