@@ -243,7 +243,7 @@ func TestProxyAnswersGarbage(t *testing.T) {
 		status       int
 	}{
 		"another protocol": {"http://" + answers(t, "SSH-2.0-x\r\n\r\n"), "proxy", 0},
-		"informal":         {"http://" + answers(t, "HTTP/1.1 100 Continue\r\n\r\n"), "proxy", 100},
+		"an upgrade":       {"http://" + answers(t, "HTTP/1.1 101 Switching Protocols\r\n\r\n"), "proxy", 101},
 		"redirect":         {"http://" + answers(t, "HTTP/1.1 302 Found\r\nLocation: x\r\n\r\n"), "proxy", 302},
 		"bare newlines":    {"http://" + answers(t, "HTTP/1.1 503 x\nRetry-After: x\n\n"), "proxy", 503},
 		"endless header":   {"http://" + serveTCP(t, endless).String(), "proxy", 0},
