@@ -216,7 +216,7 @@ func TestDialRace_SlowRedirect(t *testing.T) {
 			URL:         "ws://service.test/",
 			Redirects:   1,
 			MaxSize:     1,
-			DialTimeout: 5 * time.Second,
+			DialTimeout: 4500 * time.Millisecond, // between two scouts
 			NetDial: func(_ context.Context, _, addr string) (net.Conn, error) {
 				mu.Lock()
 				given = append(given, addr)
