@@ -70,3 +70,15 @@ func TestFrameConn_PartialSince(t *testing.T) {
 		}
 	}
 }
+
+// A connection that is handed over is the new owner's, on both layers.
+func TestFrameConn_HandOver(t *testing.T) {
+	f := frameConnOf("", nil)
+	if f.handed || f.Raw.handed.Load() {
+		t.Error("handed over at the beginning")
+	}
+	f.HandOver()
+	if !f.handed || !f.Raw.handed.Load() {
+		t.Error("not handed over")
+	}
+}
