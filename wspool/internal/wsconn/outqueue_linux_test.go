@@ -31,3 +31,24 @@ func TestSocket_Unsent(t *testing.T) {
 		t.Errorf("%d bytes are unsent on a closed connection", n)
 	}
 }
+
+// A socket is exhausted as long as nothing has arrived.
+func TestRawConn_Exhausted(t *testing.T) {
+	a, b := tcpPair(t)
+	w := NewRawConn(a, false, time.Hour)
+	if !w.exhausted() {
+		t.Error("a socket has bytes of which none were sent")
+	}
+	if _, err := b.Write([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	if p := make([]byte, 1); w.socket.empty() { // on loopback it has arrived, or arrives
+		if _, err := a.Read(p); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if w.exhausted() {
+		t.Error("a socket has no bytes though one has arrived")
+	}
+}

@@ -73,3 +73,27 @@ func TestTryEndDefer(t *testing.T) {
 		t.Error("a write has ended that goes on")
 	}
 }
+
+// WaitQuiet holds no lock when the connection is quiet at once.
+func TestWaitQuiet_AtOnce(t *testing.T) {
+	w := NewRawConn(new(scripted), false, time.Hour)
+	w.parked = true
+	yes := func() bool { return true }
+	if err := w.WaitQuiet(context.Background(), yes, yes, nil, time.Hour); err != nil {
+		t.Error(err)
+	}
+	if !w.mu.TryLock() {
+		t.Fatal("the lock is held")
+	}
+	w.mu.Unlock()
+}
+
+// A read that has finished is neither under way, nor inside gorilla, nor interrupted.
+func TestFinishRead(t *testing.T) {
+	w := NewRawConn(new(scripted), false, time.Hour)
+	w.read.on, w.read.inside, w.read.interrupted = true, true, true
+	w.FinishRead(true)
+	if w.read.on || w.read.inside || w.read.interrupted {
+		t.Errorf("under way %v, inside %v, interrupted %v", w.read.on, w.read.inside, w.read.interrupted)
+	}
+}
