@@ -11,17 +11,19 @@ type once struct {
 	scripted
 	data string
 	err  error
+	raw  *RawConn
 }
 
 func (c *once) Read(p []byte) (int, error) {
+	c.raw.reads++ // it has looked below
 	n := copy(p, c.data)
 	c.data = ""
 	return n, c.err
 }
 
 func frameConnOf(data string, err error) *FrameConn {
-	above := &once{data: data, err: err}
-	return NewFrameConn(above, NewRawConn(new(scripted), false, time.Hour), NewClock(), 0, 100, false)
+	raw := NewRawConn(new(scripted), false, time.Hour)
+	return NewFrameConn(&once{data: data, err: err, raw: raw}, raw, NewClock(), 0, 100, false)
 }
 
 // An error that comes with bytes is kept for later, except a notice, and the end inside a TLS record is
