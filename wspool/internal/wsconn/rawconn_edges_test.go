@@ -97,3 +97,44 @@ func TestFinishRead(t *testing.T) {
 		t.Errorf("under way %v, inside %v, interrupted %v", w.read.on, w.read.inside, w.read.interrupted)
 	}
 }
+
+// hooking is a context that calls a function when another one is to be called at its end, and notes
+// whether that was taken back.
+type hooking struct {
+	context.Context
+	done  chan struct{}
+	then  func()
+	stops int
+}
+
+func (c *hooking) Done() <-chan struct{} { return c.done }
+
+func (c *hooking) Value(any) any { return nil }
+
+func (c *hooking) AfterFunc(func()) (stop func() bool) {
+	c.then()
+	return func() bool { c.stops++; return true }
+}
+
+// A context does not keep the hook of a read that has ended while it was set.
+func TestHookContext_ReadHasEnded(t *testing.T) {
+	for _, ends := range []bool{false, true} {
+		w := NewRawConn(new(scripted), false, time.Hour)
+		ctx := &hooking{Context: context.Background(), done: make(chan struct{})}
+		ctx.then = func() {
+			if ends {
+				w.FinishRead(true)
+			}
+		}
+		w.read.on, w.read.ctx = true, ctx
+		w.HookContext(false)
+		if ended := ctx.stops == 1; ended != ends {
+			t.Errorf("ended %v: the hook was taken back %d times", ends, ctx.stops)
+		}
+		if !ends {
+			if unhook := w.FinishRead(true); unhook == nil || !unhook() || ctx.stops != 1 {
+				t.Errorf("the hook was taken back %d times at the end", ctx.stops)
+			}
+		}
+	}
+}
