@@ -115,8 +115,10 @@ type Config struct {
 	// Eyeballs"), or has connected and the TLS or WebSocket handshake takes longer than
 	// handshakes usually do (1 s while that is not known), and at once if it fails without an
 	// answer. An address that stayed silent is tried last for a minute. Prepare is called for
-	// each such attempt; TLS verifies, and the Host header contains, the URL's host. Lookup
-	// must return when ctx ends. Nil: net.DefaultResolver, unless NetDial is set.
+	// each such attempt; TLS verifies, and the Host header contains, the URL's host. Where a
+	// redirect leads, the addresses are tried one after the other, each for an equal share of
+	// the time that is left. Lookup must return when ctx ends. Nil: net.DefaultResolver,
+	// unless NetDial is set.
 	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
 	// ProxyConnectHeader returns headers to send to a proxy of scheme http or https, with the
 	// CONNECT to target, a host and port. It is called for every dial through a proxy, and

@@ -28,8 +28,8 @@ const headPiece = 512
 var errHead = errors.New("wspool: the head of the answer is over 64 KiB")
 
 // answerConn is what gorilla reads the answer to the handshake from. It reads the whole
-// head before gorilla sees any of it, and drops interim answers before it. Behind a head with status 101 it is the connection;
-// behind any other head it is at its end, because gorilla waits for a body that a server
+// head before gorilla sees any of it, and drops interim answers before it. Behind a head with
+// status 101 it is the connection; behind any other head it is at its end, because gorilla waits for a body that a server
 // need not send: see readRefusal.
 type answerConn struct {
 	net.Conn

@@ -19,7 +19,8 @@ import (
 // It is meant for an Exchange of [Unpaired]. ctx bounds all reads and writes, in addition to
 // the deadlines, which end them with os.ErrDeadlineExceeded. A read that a deadline ends
 // inside a message ends all reading, one that it ends before a message does no harm, nor does
-// a deadline that passes while no Read runs; a write that it breaks off ends all writing. If the peer closes with code 1000, Read returns
+// a deadline that passes while no Read runs; a write that it breaks off ends all writing. If
+// the peer closes with code 1000, Read returns
 // io.EOF; with another code, a [*CloseError].
 //
 // Close releases the lease, and returns nil. Reads run one at a time, and so do writes.
