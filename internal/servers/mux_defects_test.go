@@ -533,8 +533,9 @@ type breakable struct {
 }
 
 func (c *breakable) Write(p []byte) (int, error) {
+	broken := c.b.now.CompareAndSwap(true, false) // before the Write: an answer may overtake its return
 	n, err := c.Conn.Write(p)
-	if c.b.now.CompareAndSwap(true, false) {
+	if broken {
 		return n, errBroken
 	}
 	return n, err
