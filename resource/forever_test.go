@@ -3,6 +3,8 @@ package resource_test
 import (
 	"context"
 	"math"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -31,11 +33,15 @@ func TestConfig_Forever(t *testing.T) {
 }
 
 func sweptAndReset(t *testing.T, d time.Duration, swept bool, set func(*resource.Config[int], time.Duration)) {
-	checked, made := make(map[int]int), 0
+	var mu sync.Mutex
+	checked := make(map[int]int)
+	var made atomic.Int64
 	cfg := resource.Config[int]{
-		Make: func(context.Context) (int, error) { made++; return made, nil },
+		Make: func(context.Context) (int, error) { return int(made.Add(1)), nil },
 		Health: policy.Check(func(_ context.Context, v int) error {
+			mu.Lock()
 			checked[v]++
+			mu.Unlock()
 			time.Sleep(time.Millisecond)
 			return nil
 		}),
@@ -48,8 +54,11 @@ func sweptAndReset(t *testing.T, d time.Duration, swept bool, set func(*resource
 		t.Fatal(err)
 	}
 	time.Sleep(10500 * time.Millisecond)
-	if !swept && len(checked) < 4 {
-		t.Errorf("%v: in 10 sweeps %d of 4 resources were checked", d, len(checked))
+	mu.Lock()
+	n := len(checked)
+	mu.Unlock()
+	if !swept && n < 4 {
+		t.Errorf("%v: in 10 sweeps %d of 4 resources were checked", d, n)
 	}
 	for range 3 {
 		l, err := p.AcquireWith(t.Context(), resource.Request{MaxWait: forever})
