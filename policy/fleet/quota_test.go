@@ -623,7 +623,7 @@ func TestQuota_CloseGivenUp(t *testing.T) {
 func TestNew_BadConfig(t *testing.T) {
 	_, err := fleet.New(fleet.Config{
 		Quota: "a b", Lease: time.Millisecond, Margin: -1, Min: -1, Slack: 1, OnLost: 9, CloseBeforeExpiry: true,
-		Priority: fleet.MaxUnits + 1,
+		Priority: -fleet.MaxUnits - 1,
 	})
 	caused(t, err, fleet.ErrConfig)
 	for _, text := range []string{
