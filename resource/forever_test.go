@@ -32,6 +32,7 @@ func TestConfig_Forever(t *testing.T) {
 	}
 }
 
+// sweptAndReset uses a pool with that duration, in a bubble, through ten sweeps and the resets of three leases.
 func sweptAndReset(t *testing.T, d time.Duration, swept bool, set func(*resource.Config[int], time.Duration)) {
 	var mu sync.Mutex
 	checked := make(map[int]int)

@@ -177,9 +177,11 @@ func (k *Keyed[K, T]) AcquireWith(ctx context.Context, key K, r Request) (Lease[
 // acquireInside is acquireUncounted of p, which is not forgotten meanwhile: a caller that waits in the
 // Admission counts as one of p nowhere else.
 func (k *Keyed[K, T]) acquireInside(ctx context.Context, p *Pool[T], r Request) (Lease[T], error) {
-	if s := p.keyPool.(*keyPool[K, T]); s.enter() {
-		defer s.inside.Add(-1)
+	s := p.keyPool.(*keyPool[K, T])
+	if !s.enter() {
+		return Lease[T]{}, p.failure(ReasonClosed, ErrClosed, 0) // see again: the Admission is not asked in vain
 	}
+	defer s.inside.Add(-1)
 	return p.acquireUncounted(ctx, r)
 }
 

@@ -143,6 +143,18 @@ var Bugs = []Bug{
 		if l.inFlight.Store(n + 1); true {`}},
 
 	// resource: a caller in several lines.
+	{"an acquire counts itself and does not look whether its key is being forgotten", "keyed-forget", Edit{"resource/keyed.go", `		if !s.over.Load() {
+			return true // forget`, `		if true {
+			return true // forget`}},
+	{"a key is forgotten under an acquire that has counted itself", "keyed-forget", Edit{"resource/keyed.go", `	if s.over.Store(true); s.inside.Load() > 0 {`,
+		`	if s.over.Store(true); false {`}},
+	{"forget looks for acquires before it says so", "keyed-forget", Edit{"resource/keyed.go", `	if s.over.Store(true); s.inside.Load() > 0 {
+		s.over.Store(false)
+		return
+	}`, `	if s.inside.Load() > 0 {
+		return
+	}
+	s.over.Store(true)`}},
 	{"a waiter that is dropped is not marked", "any-twice", Edit{"resource/dispatch.go", `		w.passedOver = true
 		p.departLocked(w, now)
 		w, more = p.waiters.first(r, now)`, `		p.departLocked(w, now)

@@ -484,8 +484,8 @@ func TestDrainWait(t *testing.T) {
 	})
 }
 
-// subscribed returns a server that holds back its replies to subscriptions, until it is told, and a
-// channel on which it says that it has one.
+// subscribed returns a server that sends the id of each subscription to asked, and replies to it when
+// something is received from answer.
 func subscribed(t testing.TB) (s *server, asked chan string, answer chan struct{}) {
 	asked, answer = make(chan string, 8), make(chan struct{})
 	s = listenMem(t, func(p *peer) {

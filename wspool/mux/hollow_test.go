@@ -116,7 +116,7 @@ func TestI9_HollowErrors(t *testing.T) {
 		{"OnRequest", func(t *testing.T, c *mux.Client, _, _ func()) { ask(t, c, "say A x") }},
 		{"Reset", func(t *testing.T, c *mux.Client, reset, _ func()) {
 			reset()
-			time.Sleep(time.Second)
+			time.Sleep(time.Second) // in the bubble of the loop below
 			if s := c.Stats(); len(s.Conns) > 0 {
 				t.Errorf("the connection is kept: %v", s)
 			}

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"errors"
+	"sync/atomic"
+	"time"
 
 	"github.com/respool/respool/internal/explore/sched"
 	"github.com/respool/respool/resource"
@@ -12,6 +14,7 @@ var keyedScenes = []sched.Scene{
 	{Name: "keyed-give-way", Doc: "one slot for two keys: a release at one key against a caller of each", Bound: 1, Run: keyedGiveWay},
 	{Name: "keyed-idle", Doc: "one slot for two keys: callers of both while the slot is idle at one", Bound: 1, Run: keyedIdle},
 	{Name: "keyed-drain", Doc: "a Drain of a key against a release and a caller at that key", Bound: 1, Run: keyedDrain},
+	{Name: "keyed-forget", Doc: "a caller in the Admission of an idle key against the timer that forgets it", Bound: 1, Run: keyedForget},
 	{Name: "any-twice", Doc: "a caller of AcquireAny against releases at both of its keys", Bound: 2, Run: anyTwice},
 	{Name: "any-cancel", Doc: "a caller of AcquireAny whose context ends against a release at one of its keys", Bound: 2, Run: anyCancel},
 }
@@ -98,6 +101,39 @@ func keyedDrain(x *sched.X) {
 		l.Release()
 	})
 	x.Explore()
+	w.end()
+}
+
+// turns is an Admission that counts how often it is asked.
+type turns struct{ asked atomic.Int32 }
+
+func (t *turns) Admit(context.Context, resource.Request) (resource.Done, error) {
+	t.asked.Add(1)
+	return nil, nil
+}
+
+func keyedForget(x *sched.X) {
+	w := &keyed{world: world{x: x}}
+	w.max.Store(1)
+	t := new(turns)
+	k, err := resource.NewKeyed(resource.KeyedConfig[string, *value]{
+		MaxTotal: 1, ForgetAfter: time.Minute,
+		Config: func(string) (resource.Config[*value], error) {
+			c := w.config(1)
+			c.Admission = t
+			return c, nil
+		},
+	})
+	x.Require(err == nil, "NewKeyed: %v", err)
+	w.keys = k
+	w.lease("a").Discard(nil)
+	time.Sleep(90 * time.Second) // since the first look the key has had nothing; the next one, at 2 min, forgets it
+	t.asked.Store(0)
+	x.Actor("clock", func() { x.Advance(int64(time.Minute)) })
+	x.Actor("caller", func() { w.leaseReleases("a", 1) })
+	x.Explore()
+	n := t.asked.Load()
+	x.Require(n == 1, "the Admission was asked %d times for one caller", n)
 	w.end()
 }
 
