@@ -57,7 +57,7 @@ type failure struct {
 
 	silent bool // canceled by Reset or ended after Close: no caller may get it
 	leased int  // number of leases then
-	coming int  // number of other makes that ran or waited for a permit
+	coming int  // number of other makes that ran or waited for a permit, or began in that instant
 }
 
 // world is the environment of the pool: it makes and destroys, knows the holders, and
@@ -248,6 +248,11 @@ func (w *world) beginMake(ctx context.Context) *making {
 		w.last, w.lastButOne = m.began, w.last
 	}
 	w.running[m] = true
+	// A creation of this instant may have been begun before one failed that has failed in this instant: its
+	// Make is called on another goroutine.
+	for i := len(w.failures) - 1; i >= 0 && w.failures[i].at.Equal(m.began); i-- {
+		w.failures[i].coming++
+	}
 	if n := w.slotsTaken(); n > w.slotsAllowed() {
 		w.err("I1: make %d began as number %d of %d", m.n, n, w.max)
 	}
