@@ -33,9 +33,8 @@ func init() {
 // The child's connections.
 const (
 	stoppedIdle   = 30
-	stoppedLeases = 5 // that wait for an answer
-	stoppedFor    = 4 * time.Second
-	pongDelay     = 700 * time.Millisecond
+	stoppedLeases = 5               // that wait for an answer
+	stoppedFor    = 5 * time.Second // KeepAlive, PongWait, and a little
 )
 
 // stoppedChild has idle connections and some leases that wait. It obeys the lines on
@@ -49,7 +48,7 @@ func stoppedChild() error {
 	causes := map[string]int{}
 	cfg := wspool.Config{
 		URL: os.Getenv("RESPOOL_URL"), MaxSize: stoppedIdle + stoppedLeases,
-		KeepAlive: time.Second, PongWait: 2 * time.Second,
+		KeepAlive: time.Second, PongWait: 3 * time.Second,
 		TLS: &tls.Config{InsecureSkipVerify: true},
 		Trace: &resource.Trace{Destroyed: func(e resource.DestroyEvent) {
 			mu.Lock()
@@ -79,6 +78,8 @@ func stoppedChild() error {
 		conns = append(conns, c)
 	}
 	answers := make(chan error, stoppedLeases)
+	// A question is an answer that a connection gets: all have their next ping KeepAlive
+	// after it, however long the dials took.
 	for i, c := range conns {
 		if i >= stoppedLeases {
 			if err := question(ctx, c); err != nil {
@@ -125,15 +126,15 @@ type stoppedServer struct {
 	*peer
 	mu      sync.Mutex
 	gone    bool // connections that there are answer nothing any more
-	prompt  bool // pings are answered at once, and not after pongDelay
 	waiting []func()
-	pings   int // came in
-	pongs   int // sent
-	lent    int // questions on connections that had vanished
+	holding bool                     // pings wait for their answers in held
+	held    []func()                 // each answers a ping
+	pinged  map[*websocket.Conn]bool // since the last call of hold or pong
+	lent    int                      // questions on connections that had vanished
 }
 
 func stoppedServes(t *testing.T, secure bool) *stoppedServer {
-	s := &stoppedServer{}
+	s := &stoppedServer{pinged: map[*websocket.Conn]bool{}}
 	s.peer = listen(t, secure, s.serve)
 	return s
 }
@@ -146,18 +147,17 @@ func (s *stoppedServer) serve(ws *websocket.Conn) {
 	ws.SetPingHandler(func(data string) error {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.pings++
-		delay := pongDelay
-		if s.prompt {
-			delay = 0
-		}
-		time.AfterFunc(delay, func() {
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			if s.pongs++; !vanished() {
+		s.pinged[ws] = true
+		pong := func() {
+			if !vanished() {
 				ws.WriteControl(websocket.PongMessage, []byte(data), deadline())
 			}
-		})
+		}
+		if s.holding {
+			s.held = append(s.held, pong)
+		} else {
+			pong()
+		}
 		return nil
 	})
 	for {
@@ -186,6 +186,33 @@ func (s *stoppedServer) until(t *testing.T, what string, is func() bool) {
 		defer s.mu.Unlock()
 		return is()
 	})
+}
+
+// hold answers no ping until pong is called. Without it the pings that are out at one
+// time would depend on how far apart the connections were used last.
+func (s *stoppedServer) hold() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.holding = true
+	clear(s.pinged)
+}
+
+// pong answers the pings that are held, and from then on each at once.
+func (s *stoppedServer) pong() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, f := range s.held {
+		f()
+	}
+	s.holding, s.held = false, nil
+	clear(s.pinged)
+}
+
+// untilPinged waits until every connection has sent a ping since hold or pong. One that
+// has an answer sends its next ping after it has read that.
+func (s *stoppedServer) untilPinged(t *testing.T) {
+	t.Helper()
+	s.until(t, "pings of all connections", func() bool { return len(s.pinged) == stoppedIdle+stoppedLeases })
 }
 
 // answer answers the requests that wait.
@@ -283,14 +310,13 @@ func TestStopped_PingsOut(t *testing.T) {
 	atOneTime(t, stoppedKinds, func(t *testing.T, kind stoppedKind) {
 		s := stoppedServes(t, kind.secure)
 		c := startStopped(t, s.cfg.URL, kind.opaque)
-		out := func() bool { return s.pings-s.pongs >= stoppedIdle }
-		s.until(t, "waiting for pongs", out)
+		s.hold()
+		s.untilPinged(t)
 		c.signal(syscall.SIGSTOP)
+		s.pong()
 		time.Sleep(stoppedFor) // it is what is tested
 		c.signal(syscall.SIGCONT)
-		answered := 0
-		s.until(t, "waiting for pongs again", func() bool { answered = s.pongs; return out() })
-		s.until(t, "done with these pongs", func() bool { return s.pongs >= answered+stoppedIdle })
+		s.untilPinged(t)
 		s.answer()
 		c.send("answers")
 		if got, want := c.line(), `failed: "<nil>"; destroyed: map[]`; got != want {
@@ -313,19 +339,14 @@ func TestStopped_ServerVanishes(t *testing.T) {
 	atOneTime(t, kinds, func(t *testing.T, kind stoppedKind) {
 		s := stoppedServes(t, kind.secure)
 		c := startStopped(t, s.cfg.URL, kind.opaque)
-		s.until(t, "waiting for pongs", func() bool { return s.pings-s.pongs >= stoppedIdle })
+		s.hold()
+		s.untilPinged(t)
 		if !kind.unread {
-			// Else some ping would always be unanswered where the connections do not send theirs at about
-			// the same time, as where the machine is busy while they are dialled.
-			s.mu.Lock()
-			s.prompt = true
-			s.mu.Unlock()
-			s.until(t, "done with pongs", func() bool { return s.pongs == s.pings })
+			s.pong()
+			s.untilPinged(t)
 		}
 		c.signal(syscall.SIGSTOP)
-		if kind.unread {
-			s.until(t, "done with pongs", func() bool { return s.pongs == s.pings })
-		}
+		s.pong()
 		s.mu.Lock()
 		s.gone = true
 		s.mu.Unlock()
