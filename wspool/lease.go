@@ -209,7 +209,9 @@ func (c *lease) dirtyLocked() error {
 	// the next part would pass for the next lease's answer.
 	if l.watch.reader == noReader && l.watch.pending.r == nil && l.raw.CanPoll() &&
 		(l.hub.cfg.OnUnsolicited != nil || c.state.in != max(1, c.state.out) || c.state.awaits || l.watch.since != l.hub.monitor.tick.Load()) {
-		l.frames.Poll()
+		if _, known := l.frames.TryPoll(); !known && (l.hub.cfg.OnUnsolicited != nil || l.heartbeat.owesAnswer()) {
+			return fmt.Errorf("%w: part of one may have come: a control frame is being sent", ErrUnread)
+		}
 	}
 	incomplete := c.incomplete()
 	arrived := l.frames.State()

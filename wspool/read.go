@@ -509,7 +509,9 @@ func (c *lease) silent() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.watch.reader == noReader && l.watch.pending.r == nil && l.raw.CanPoll() {
-		l.frames.Poll()
+		if _, known := l.frames.TryPoll(); !known {
+			return false // what has arrived is found by the next read
+		}
 	}
 	arrived := l.frames.State()
 	return l.watch.pending.r == nil && !arrived.MessagePending && !arrived.Partial

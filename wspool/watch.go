@@ -119,8 +119,11 @@ func (l *link) watchableLocked() bool { return l.watch.free() && l.end.usable() 
 // by a watcher if it has none or something has arrived already.
 func (l *link) startWatchLocked() {
 	if l.watch.bell != nil && l.end.usable() {
-		more := !l.watch.armed && l.frames.Poll() // bytes that TLS has taken from the kernel ring no bell
-		if !more && l.frames.Drained() && !l.raw.MidRecord() && l.armLocked() {
+		more, known := false, true
+		if !l.watch.armed {
+			more, known = l.frames.TryPoll() // bytes that TLS has taken from the kernel ring no bell
+		}
+		if known && !more && l.frames.Drained() && !l.raw.MidRecord() && l.armLocked() {
 			l.freeLocked()
 			return
 		}

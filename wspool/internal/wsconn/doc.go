@@ -29,7 +29,8 @@
 // # Lock order
 //
 // The lock of sender is held while a frame is written, and so may be held while RawConn.mu
-// and locks of TLS are acquired. FrameConn.mu and RawConn.mu are leaves: no other lock is
+// and locks of TLS are acquired. [FrameConn.TryPoll], which may be called while locks of the
+// user are held, does not wait for it. FrameConn.mu and RawConn.mu are leaves: no other lock is
 // acquired while one of them is held, and they are never held together, except that RawConn.mu is held while the
 // clean function of [RawConn.WaitQuiet] and [RawConn.Dismiss] runs, which may call the
 // methods of FrameConn that need no lock. No method calls code of the user while it

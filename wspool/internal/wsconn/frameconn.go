@@ -254,12 +254,38 @@ func (f *FrameConn) Watch() bool {
 	return err != errDismissed
 }
 
-// Poll takes in what has arrived, without blocking. It reports whether something has.
-// It needs [RawConn.CanPoll]. For the reader.
+// Poll takes in what has arrived, without waiting for more. It reports whether something has.
+// It needs [RawConn.CanPoll]. With TLS it may wait until a frame is written, because TLS
+// answers some records and sends alerts: a caller that holds a lock calls TryPoll. For the
+// reader.
 func (f *FrameConn) Poll() bool {
 	if f.Raw.exhausted() {
 		return false // a Read would find nothing either, and take longer
 	}
+	return f.poll()
+}
+
+// TryPoll is Poll that does not block. known is false, and nothing has changed, if a frame is
+// being written and TLS might have to wait for that. What TLS writes of its own accord is
+// given to the network as far as that takes it at once; the next Write writes the rest. For
+// the reader.
+func (f *FrameConn) TryPoll() (some, known bool) {
+	w := f.Raw
+	switch {
+	case w.exhausted():
+		return false, true
+	case w.units == nil:
+		return f.poll(), true
+	case !f.out.mu.TryLock():
+		return false, false
+	}
+	defer f.out.mu.Unlock()
+	w.owes.Store(true)
+	defer w.owes.Store(false)
+	return f.poll(), true
+}
+
+func (f *FrameConn) poll() bool {
 	f.Raw.nowait = true
 	n, _ := f.fill()
 	f.Raw.nowait = false

@@ -22,7 +22,8 @@ type RawConn struct {
 	try    tryReader // Conn, if it is no socket and can be read without blocking
 	limit  time.Duration
 
-	// hungry: the last Read found nothing, so TLS has used up all earlier bytes.
+	// hungry: the last Read found nothing, or was interrupted before something arrived, so TLS
+	// has used up all earlier bytes.
 	// Owned by the reader.
 	hungry bool
 
@@ -55,6 +56,9 @@ type RawConn struct {
 	waiting bool            // a Write waits for the network
 
 	backlog backlog // what a deferred write has left to be written
+
+	owes atomic.Bool // a Write that would wait leaves the rest in owed; see FrameConn.TryPoll
+	owed []byte      // the beginning of the next Write; only Writes, which do not overlap, access it
 
 	explicit atomic.Int64 // deadline of the next Write alone, as of UnixNano; 0: none
 	severed  atomic.Bool  // writes are cut off
@@ -107,10 +111,10 @@ func (w *RawConn) exhausted() bool {
 func (w *RawConn) Read(p []byte) (int, error) {
 	w.reads++
 	n, err := w.readOnce(p)
-	w.hungry = n == 0 && err == errNothing
 	if err != nil && !w.nowait {
-		return n, w.interruption(err)
+		err = w.interruption(err)
 	}
+	w.hungry = n == 0 && isNotice(err)
 	return n, err
 }
 

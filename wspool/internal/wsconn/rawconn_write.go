@@ -7,10 +7,37 @@ import (
 	"time"
 )
 
-// Write gives p to the network. What the kernel takes at once needs no deadline. The
-// rest waits: until the deadline of SetWriteDeadline if there is one, otherwise for as
-// long as the context of the message allows and the network makes progress.
-func (w *RawConn) Write(p []byte) (n int, err error) {
+// Write gives p to the network, behind what an earlier Write has left in owed. What the
+// kernel takes at once needs no deadline. The rest waits: until the deadline of
+// SetWriteDeadline if there is one, otherwise for as long as the context of the message
+// allows and the network makes progress.
+func (w *RawConn) Write(p []byte) (int, error) {
+	before := len(w.owed)
+	if before == 0 {
+		return w.write(p)
+	}
+	all := append(w.owed, p...)
+	w.owed = nil
+	n, err := w.write(all)
+	return max(0, n-before), err
+}
+
+// oweRest leaves p, the rest of a Write, to the next one, if owes is set. TLS 1.3 permits it:
+// the answer to a KeyUpdate must precede the next data and nothing else (RFC 8446, section
+// 4.6.3), and an alert that is sent here is the last record.
+func (w *RawConn) oweRest(p []byte) bool {
+	if !w.owes.Load() {
+		return false
+	}
+	w.owed = append([]byte(nil), p...)
+	if len(w.owed) > maxQueued { // of a peer that makes TLS answer, and does not read
+		w.Sever()
+	}
+	return true
+}
+
+// write is Write without owed.
+func (w *RawConn) write(p []byte) (n int, err error) {
 	by := w.explicit.Load()
 	if by != 0 {
 		w.explicit.Store(0)
@@ -26,7 +53,7 @@ func (w *RawConn) Write(p []byte) (n int, err error) {
 		n, err = w.socket.writeNow(p)
 	}
 	if n < len(p) && err == nil {
-		if w.deferRest(p[n:]) {
+		if w.oweRest(p[n:]) || w.deferRest(p[n:]) {
 			return len(p), nil
 		}
 		var more int
