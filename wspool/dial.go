@@ -324,8 +324,10 @@ func (d *dialing) finish(ctx context.Context, l *link) (err error) {
 		if err != nil {
 			l.destroy(err)
 		}
-		if !stop() && err == nil {
+		// ctx.Err is not nil before ctx calls Abort: OnConnect may have returned in between.
+		if ended := !stop() || ctx.Err() != nil; ended && err == nil {
 			err = context.Cause(ctx)
+			l.raw.Abort()
 			l.destroy(err)
 		}
 	}()
