@@ -2,6 +2,7 @@ package resource
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -10,7 +11,13 @@ import (
 // quietPool returns a pool in a bubble, of size resources that have been leased and are idle.
 func quietPool(t *testing.T, size int) *Pool[int] {
 	t.Helper()
-	p, err := New(Config[int]{MaxSize: size, Make: func(context.Context) (int, error) { return 0, nil }})
+	return quietPoolOf(t, Config[int]{MaxSize: size, Make: func(context.Context) (int, error) { return 0, nil }})
+}
+
+// quietPoolOf is quietPool with all of a Config.
+func quietPoolOf(t *testing.T, cfg Config[int]) *Pool[int] {
+	t.Helper()
+	p, err := New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -19,7 +26,7 @@ func quietPool(t *testing.T, size int) *Pool[int] {
 			t.Error(err)
 		}
 	})
-	ls := make([]Lease[int], size)
+	ls := make([]Lease[int], cfg.MaxSize)
 	for i := range ls {
 		if ls[i], err = p.Acquire(t.Context()); err != nil {
 			t.Fatal(err)
@@ -91,6 +98,86 @@ func TestUnverified_Readmitted(t *testing.T) {
 		if took := time.Since(began); took > 0 {
 			t.Errorf("served after %v", took)
 		}
+		l.Release()
+	})
+}
+
+// TestUnverified_RoomAfterFailure: also where the last creation has failed, an unverified resource
+// makes room for a waiter, but only one for all of them, whose creation shows whether it is over.
+func TestUnverified_RoomAfterFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const makes = 50 * time.Millisecond
+		p := quietPoolOf(t, Config[int]{MaxSize: 4, Make: func(context.Context) (int, error) {
+			time.Sleep(makes)
+			return 0, nil
+		}})
+		p.lock()
+		for range 4 {
+			p.health.hold(p.idle.take(nil, 0), p.clock.nowTick(), p.cfg.Order)
+		}
+		p.health.since = p.clock.now()
+		p.health.scanning = true // as if the scan waited for a check to end
+		p.maker.last = errors.New("refused")
+		p.unlock()
+		served := make(chan Lease[int], 2)
+		began := time.Now()
+		for range 2 {
+			go func() {
+				l, err := p.Acquire(context.Background())
+				if err != nil {
+					t.Error(err)
+				}
+				served <- l
+			}()
+		}
+		time.Sleep(minSuspicion + makes/2)
+		p.lock()
+		if n := p.health.unverified.n; n != 3 {
+			t.Errorf("%d unverified during the first creation, want 3", n)
+		}
+		p.unlock()
+		ls := []Lease[int]{<-served, <-served}
+		if took := time.Since(began); took > minSuspicion+2*makes {
+			t.Errorf("served after %v, want the checks' %v and two creations", took, minSuspicion)
+		}
+		p.lock()
+		p.health.scanning = false
+		p.endSuspicionLocked()
+		p.unlock()
+		for _, l := range ls {
+			l.Release()
+		}
+	})
+}
+
+// slowFailure is a Health whose checks take 200 ms and fail, except that of a new resource.
+type slowFailure struct{}
+
+func (slowFailure) Due(i Info) bool { return i.Leases > 0 }
+
+func (slowFailure) Check(context.Context, int, Info) error {
+	time.Sleep(200 * time.Millisecond)
+	return errors.New("dead")
+}
+
+// TestSuspicion_AllFailed: a suspicion ends with the check of the last suspect resource, also if
+// that fails.
+func TestSuspicion_AllFailed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := quietPoolOf(t, Config[int]{
+			// Two of seven suspect ones are checked at once: the scan does not wait for the last check.
+			MaxSize: 8, Health: slowFailure{}, Make: func(context.Context) (int, error) { return 0, nil },
+		})
+		l, err := p.Acquire(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		p.lock()
+		if p.health.suspect.Active() || p.health.alert.Load() {
+			t.Error("resources are suspect when all have been checked")
+		}
+		p.unlock()
 		l.Release()
 	})
 }
