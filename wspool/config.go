@@ -93,7 +93,8 @@ type Config struct {
 	// which ALPN offers if NextProtos is nil; if it is empty and not nil nothing is offered.
 	// ServerName is the URL's host unless it is set. If ClientSessionCache is nil the pool
 	// has one of its own, so that a dial resumes the TLS session of an earlier one;
-	// SessionTicketsDisabled prevents that. A resumed session keeps the client certificate of
+	// SessionTicketsDisabled prevents that. Its Get and Put are called within a dial, and Put
+	// later too, from a goroutine of its own. A resumed session keeps the client certificate of
 	// its first handshake. So no session is resumed if GetClientCertificate is set, which is
 	// then called for every dial, whatever ClientSessionCache is; and no session from before
 	// a [Pool.Reset], or from before a dial that failed in its TLS handshake, with status

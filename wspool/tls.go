@@ -20,6 +20,11 @@ import (
 func secure(ctx context.Context, c net.Conn, cfg *tls.Config, sessions tls.ClientSessionCache, host string) (*tls.Conn, error) {
 	cfg = cfg.Clone()
 	cfg.ServerName, cfg.ClientSessionCache = host, sessions
+	if of, ok := sessions.(*foreignCache); ok {
+		tickets := &lateTickets{foreignCache: of}
+		cfg.ClientSessionCache = tickets
+		defer tickets.late.Store(true)
+	}
 	t := tls.Client(c, cfg)
 	trace := httptrace.ContextClientTrace(ctx)
 	if trace != nil && trace.TLSHandshakeStart != nil {
@@ -94,8 +99,7 @@ func (s *tlsSessions) renewLocked() {
 var renewals atomic.Int64
 
 // foreignCache is a cache of the user's. The prefix of its keys makes earlier sessions
-// unreachable. crypto/tls also calls Put from Read, on a goroutine of the pool, which a
-// panic must not end.
+// unreachable.
 type foreignCache struct {
 	of     tls.ClientSessionCache
 	prefix string
@@ -117,6 +121,58 @@ func (c *foreignCache) contain(ok *bool) {
 		*ok = false
 		c.report(panicked("TLS.ClientSessionCache", v))
 	}
+}
+
+// lateTickets is the foreignCache of one connection. Once the handshake is over crypto/tls
+// calls Put from reads, where locks of the pool may be held and others may wait: the cache
+// gets the session from a goroutine of its own then. Of sessions that arrive while Put runs
+// it gets the last one only, so that a server cannot make them pile up.
+type lateTickets struct {
+	*foreignCache
+	late atomic.Bool // the handshake is over
+
+	mu      sync.Mutex
+	session *tls.ClientSessionState // waits for Put
+	putting bool                    // the goroutine runs
+}
+
+func (c *lateTickets) Put(key string, session *tls.ClientSessionState) {
+	if !c.late.Load() {
+		c.foreignCache.Put(key, session)
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.session = session
+	if !c.putting {
+		c.putting = true
+		go c.put(key)
+	}
+}
+
+// put gives the cache the session that waits, until there is none. The key of a connection
+// is always the same.
+func (c *lateTickets) put(key string) {
+	session := c.next()
+	defer func() {
+		if session != nil { // Put has ended the goroutine
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.putting = false
+		}
+	}()
+	for ; session != nil; session = c.next() {
+		c.foreignCache.Put(key, session)
+	}
+}
+
+// next takes the session that waits; if it is nil the goroutine ends.
+func (c *lateTickets) next() *tls.ClientSessionState {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	session := c.session
+	c.session, c.putting = nil, session != nil
+	return session
 }
 
 // refusedIdentity reports whether the failure of a dial is evidence against the
