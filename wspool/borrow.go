@@ -389,7 +389,7 @@ func (l *link) lookLocked() bool {
 		return false
 	}
 	if l.raw.CanPoll() {
-		if some, known := l.frames.TryPoll(); known && !some && l.frames.Drained() && !l.raw.MidRecord() {
+		if some, known := l.frames.TryPoll(false); known && !some && l.frames.Drained() && !l.raw.MidRecord() {
 			return true
 		}
 	}

@@ -125,7 +125,8 @@ func (m tryMine) TryRead(p []byte) (int, error) {
 }
 
 // A panic in a method of NetDial's connection ends that connection, whichever
-// caller it was: the watcher, a lease, or a close. The next connection works.
+// caller it was: the watcher, a lease, or a close. The next connection works. Panicked, which
+// is told of it, may ask the pool.
 func TestNetConnPanics(t *testing.T) {
 	for _, method := range []string{"Read", "TryRead", "Write", "Close", "SetReadDeadline"} {
 		for _, leased := range []bool{false, true} {
@@ -150,7 +151,13 @@ func TestNetConnPanics(t *testing.T) {
 						return m, nil
 					}
 					panics := panicsOf(&peer.cfg)
-					p := pool(t, peer.cfg)
+					var p *wspool.Pool
+					report := peer.cfg.Trace.Panicked
+					peer.cfg.Trace.Panicked = func(err error) {
+						p.Inspect(1)
+						report(err)
+					}
+					p = pool(t, peer.cfg)
 					c := acquire(t, p)
 					ask(t, c, "before")
 					if leased {

@@ -207,11 +207,10 @@ func (c *lease) dirtyLocked() error {
 	// not poll: that read took what had arrived. But if OnUnsolicited may drop a message,
 	// a later poll could not distinguish part of a reply from a message of no lease, and
 	// the next part would pass for the next lease's answer.
+	known := true
 	if l.watch.reader == noReader && l.watch.pending.r == nil && l.raw.CanPoll() &&
 		(l.hub.cfg.OnUnsolicited != nil || c.state.in != max(1, c.state.out) || c.state.awaits || l.watch.since != l.hub.monitor.tick.Load()) {
-		if _, known := l.frames.TryPoll(); !known && (l.hub.cfg.OnUnsolicited != nil || l.heartbeat.owesAnswer()) {
-			return fmt.Errorf("%w: part of one may have come: a control frame is being sent", ErrUnread)
-		}
+		_, known = l.frames.TryPoll(true) // no message is being written: the lease would be unfinished
 	}
 	incomplete := c.incomplete()
 	arrived := l.frames.State()
@@ -219,8 +218,10 @@ func (c *lease) dirtyLocked() error {
 	switch {
 	case !c.expects(): // what has arrived belongs to no lease: restLocked has it dealt with
 		return nil
-	case !waiting && !partial:
 	case incomplete == nil && c.quarantines(): // the quarantine drops late messages
+	case !known && (l.hub.cfg.OnUnsolicited != nil || l.heartbeat.owesAnswer()):
+		return fmt.Errorf("%w: part of one may have come: a write waits for the network", ErrUnread)
+	case !waiting && !partial:
 	case incomplete == nil && !partial && (l.hub.cfg.OnUnsolicited != nil || l.heartbeat.owesAnswer()):
 		// It may be a ping of the application's protocol, or the answer to a heartbeat:
 		// the watcher finds out. It has arrived whole, so the next lease does not wait

@@ -61,7 +61,7 @@ import (
 //	stream.mu → link.mu → monitor.mu
 //	            link.mu → dialGate.mu, roster.mu
 //	            link.mu → locks of readiness, RawConn.mu, FrameConn.mu
-//	            link.mu → the lock under which a frame is written (TryPoll, without waiting)
+//	            link.mu → the lock under which a frame is written (TryPoll, unless that waits for the network)
 //	race.mu → addressBook.mu, handshakes.mu
 //
 // All others (counts.mu, reclaims.mu, tlsSessions.mu, dialTrace.mu,

@@ -318,16 +318,22 @@ func panicked(where string, v any) error {
 // that the pool of resources contains, and reports it in the same way. No lock is held.
 func (h *hub) contained(err error) {
 	h.count.panics.Add(1)
+	h.reportPanic(err)
+}
+
+func (h *hub) reportPanic(err error) {
 	if t := h.cfg.Trace; t != nil && t.Panicked != nil {
 		defer func() { _ = recover() }() // a panic in Panicked itself cannot be reported
 		t.Panicked(err)
 	}
 }
 
-// containedIn reports a panic with v in where, and returns it as an error.
+// containedIn is contained for a panic with v in where, which it returns as an error. Locks may
+// be held, so a goroutine of its own reports it.
 func (h *hub) containedIn(where string, v any) error {
 	err := panicked(where, v)
-	h.contained(err)
+	h.count.panics.Add(1)
+	go h.reportPanic(err)
 	return err
 }
 

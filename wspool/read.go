@@ -509,7 +509,7 @@ func (c *lease) silent() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.watch.reader == noReader && l.watch.pending.r == nil && l.raw.CanPoll() {
-		if _, known := l.frames.TryPoll(); !known {
+		if _, known := l.frames.TryPoll(false); !known {
 			return false // what has arrived is found by the next read
 		}
 	}

@@ -368,6 +368,43 @@ func TestPingAtReleaseBeforeLease(t *testing.T) {
 	})
 }
 
+// A release does not destroy a connection on which a pong is just being sent, and neither does the
+// end of OnConnect.
+func TestRelease_BesidePong(t *testing.T) {
+	for name, once := range map[string]func(*testing.T, *wspool.Pool){
+		"lease": func(t *testing.T, p *wspool.Pool) { use(t, p) },
+		"exchange": func(t *testing.T, p *wspool.Pool) {
+			if _, _, err := p.Exchange(t.Context(), websocket.TextMessage, []byte("x")); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"dial": func(t *testing.T, p *wspool.Pool) { acquire(t, p).Discard(nil) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			peer := listen(t, true, func(ws *websocket.Conn) {
+				for {
+					kind, m, err := ws.ReadMessage()
+					if err != nil || ws.WriteControl(websocket.PingMessage, nil, deadline()) != nil || ws.WriteMessage(kind, m) != nil {
+						return
+					}
+				}
+			})
+			peer.cfg.OnUnsolicited, peer.cfg.ControlLimit = wspool.DropUnsolicited, 1<<30
+			times := 1000
+			if name == "dial" {
+				peer.cfg.OnConnect, times = exchange, 100
+			}
+			p := pool(t, peer.cfg)
+			for range times {
+				once(t, p)
+			}
+			if s := p.Stats(); name != "dial" && s.Destroyed != 0 || s.Failed != 0 || s.Tainted != 0 {
+				t.Errorf("%v", s)
+			}
+		})
+	}
+}
+
 // A server that pings behind replies, as engine.io's timer does, on real sockets:
 // no connection is lost, every ping is answered, and no lease reads one.
 func TestPingsBehindReplies(t *testing.T) {

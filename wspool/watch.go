@@ -121,7 +121,7 @@ func (l *link) startWatchLocked() {
 	if l.watch.bell != nil && l.end.usable() {
 		more, known := false, true
 		if !l.watch.armed {
-			more, known = l.frames.TryPoll() // bytes that TLS has taken from the kernel ring no bell
+			more, known = l.frames.TryPoll(false) // bytes that TLS has taken from the kernel ring no bell
 		}
 		if known && !more && l.frames.Drained() && !l.raw.MidRecord() && l.armLocked() {
 			l.freeLocked()

@@ -30,8 +30,9 @@
 //
 // The lock of sender is held while a frame is written, and so may be held while RawConn.mu
 // and locks of TLS are acquired. [FrameConn.TryPoll], which may be called while locks of the
-// user are held, does not wait for it. FrameConn.mu and RawConn.mu are leaves: no other lock is
-// acquired while one of them is held, and they are never held together, except that RawConn.mu is held while the
+// user are held, does not wait for it while the network takes nothing. FrameConn.mu and
+// RawConn.mu are leaves: no other lock is acquired while one of them is held, and they are
+// never held together, except that RawConn.mu is held while the
 // clean function of [RawConn.WaitQuiet] and [RawConn.Dismiss] runs, which may call the
 // methods of FrameConn that need no lock. No method calls code of the user while it
 // holds a lock, other than that function and the methods of the net.Conn below.

@@ -6,6 +6,7 @@ import (
 	"io"
 	"math"
 	"net"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -265,19 +266,26 @@ func (f *FrameConn) Poll() bool {
 	return f.poll()
 }
 
-// TryPoll is Poll that does not block. known is false, and nothing has changed, if a frame is
-// being written and TLS might have to wait for that. What TLS writes of its own accord is
-// given to the network as far as that takes it at once; the next Write writes the rest. For
-// the reader.
-func (f *FrameConn) TryPoll() (some, known bool) {
+// TryPoll is Poll that does not wait for the network. known is false, and nothing has changed, if a
+// frame is being written and TLS might have to wait for that. What TLS writes of its own accord
+// is given to the network as far as that takes it at once; the next Write writes the rest.
+//
+// patient: wait for the frame unless that waits for the network; it must be a control frame, which
+// takes microseconds then. So known says something about the peer, and nothing about the
+// moment. For the reader.
+func (f *FrameConn) TryPoll(patient bool) (some, known bool) {
 	w := f.Raw
 	switch {
 	case w.exhausted():
 		return false, true
 	case w.units == nil:
 		return f.poll(), true
-	case !f.out.mu.TryLock():
-		return false, false
+	}
+	for !f.out.mu.TryLock() {
+		if !patient || w.writeWaits() {
+			return false, false
+		}
+		runtime.Gosched()
 	}
 	defer f.out.mu.Unlock()
 	w.owes.Store(true)

@@ -23,8 +23,8 @@ type guardedTryConn struct {
 }
 
 // Guard returns c with the panics of its methods contained. contained turns a
-// recovered value into an error and reports it; nil stands for a Goexit. It is called
-// without locks. Sockets of package net are returned unchanged: they do not panic, and
+// recovered value into an error and reports it; nil stands for a Goexit. It may be called
+// while locks are held, as those methods are, and must not wait. Sockets of package net are returned unchanged: they do not panic, and
 // [NewRawConn] recognizes them by their type.
 func Guard(c net.Conn, contained func(where string, recovered any) error) net.Conn {
 	switch c.(type) {

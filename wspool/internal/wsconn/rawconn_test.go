@@ -96,11 +96,20 @@ func TestTryPoll(t *testing.T) {
 	w := NewRawConn(r, true, time.Second)
 	f := NewFrameConn(answering{w}, w, NewClock(), 0, 100, false)
 	f.out.mu.Lock()
-	if some, known := f.TryPoll(); some || known || w.reads != 0 {
+	if some, known := f.TryPoll(false); some || known || w.reads != 0 {
 		t.Errorf("while a frame is written: some %v, known %v, %d reads", some, known, w.reads)
 	}
-	f.out.mu.Unlock()
-	if some, known := f.TryPoll(); some || !known || w.reads != 1 || string(w.owed) != "answer" {
+	w.waiting = true
+	if some, known := f.TryPoll(true); some || known || w.reads != 0 {
+		t.Errorf("while a frame waits for the network: some %v, known %v, %d reads", some, known, w.reads)
+	}
+	w.waiting = false
+	time.AfterFunc(10*time.Millisecond, f.out.mu.Unlock)
+	if some, known := f.TryPoll(true); some || !known || w.reads != 1 {
+		t.Errorf("after a frame: some %v, known %v, %d reads", some, known, w.reads)
+	}
+	w.reads, w.owed = 0, nil
+	if some, known := f.TryPoll(false); some || !known || w.reads != 1 || string(w.owed) != "answer" {
 		t.Errorf("some %v, known %v, %d reads, owed %q", some, known, w.reads, w.owed)
 	}
 	if !f.out.mu.TryLock() {
@@ -110,7 +119,7 @@ func TestTryPoll(t *testing.T) {
 	f.Raw.units = nil // no TLS, which alone writes in a read
 	f.out.mu.Lock()
 	defer f.out.mu.Unlock()
-	if some, known := f.TryPoll(); some || !known {
+	if some, known := f.TryPoll(false); some || !known {
 		t.Errorf("without TLS: some %v, known %v", some, known)
 	}
 }

@@ -119,6 +119,13 @@ func (w *RawConn) writeSlow(p []byte, explicit int64) (int, error) {
 	return n, err
 }
 
+// writeWaits reports whether a Write waits for the network.
+func (w *RawConn) writeWaits() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.waiting
+}
+
 // slowDeadline returns the deadline of a Write that begins now, where the network
 // made progress last at progress. final says that no time is left after it, unless
 // the network makes progress meanwhile.
