@@ -113,6 +113,53 @@ func TestMember_BoundEnds(t *testing.T) {
 	})
 }
 
+// A request that exceeds the share of its member, and for which no units are free either, does not
+// keep the requests of other members waiting.
+func TestMember_PassedOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := newQuota(t, fleet.Config{Ledger: newEngine("account"), Limit: 10, Slack: -1, OnLost: fleet.FailClosed})
+		defer end(q)
+		a, b := q.Member(6), q.Member(1)
+		first := admit(t, a, 1)
+		waiting, cancel := context.WithCancel(ctx)
+		var busy sync.WaitGroup
+		defer busy.Wait()
+		defer cancel()
+		busy.Go(func() {
+			_, err := a.Admit(waiting, resource.Request{})
+			caused(t, err, context.Canceled)
+		})
+		time.Sleep(2 * lease)
+		others := admit(t, b, 4)
+		if s := q.Snapshot(); s.Held != 10 || s.Waiting != 1 {
+			t.Errorf("the state is %+v", s)
+		}
+		cancel()
+		busy.Wait()
+		returnAll(append(first, others...))
+	})
+}
+
+// A request that is passed over is refused like any other when the lease has ended.
+func TestMember_PassedOverAndLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEngine("account")
+		q := newQuota(t, fleet.Config{Ledger: e, Limit: 10, Slack: -1, OnLost: fleet.FailClosed})
+		defer end(q)
+		a, b := q.Member(6), q.Member(1)
+		dones := append(admit(t, a, 1), admit(t, b, 1)...)
+		var busy sync.WaitGroup
+		busy.Go(func() {
+			_, err := a.Admit(deadline(t, 10*lease), resource.Request{})
+			caused(t, err, fleet.ErrLost)
+		})
+		time.Sleep(2 * lease)
+		e.set(func(e *engine) { e.down = errLost })
+		busy.Wait()
+		returnAll(dones)
+	})
+}
+
 // A burst of callers that are served by others or leave does not keep up the demand: soon the
 // process wants no more than what it has, and the others get the rest.
 func TestQuota_DemandEnds(t *testing.T) {

@@ -359,26 +359,30 @@ func (q *Quota) leave(w *waiter) bool {
 }
 
 // serveLocked serves waiting requests in order while units are free, and refuses those that
-// must not wait any longer. A request of a member that has its share is passed over.
+// must not wait any longer. A request that exceeds the share of its member is passed over,
+// whether units are free for it or not: it must not keep those behind it waiting.
 func (q *Quota) serveLocked(now time.Duration) {
 	q.reshareLocked(now)
 	for w := q.first; w != nil; {
 		next := w.next
 		bound, o := q.acc.bound(now)
-		if !q.acc.closing && w.n <= bound-q.acc.used {
-			if w.n > w.m.most-w.m.used {
-				w = next
-				continue
-			}
-			q.dequeueLocked(w)
-			q.takeLocked(w.m, w.n, now)
-		} else if w.err = q.refusalLocked(w.n, o, now); w.err != nil {
+		free := !q.acc.closing && w.n <= bound-q.acc.used
+		if !free {
+			w.err = q.refusalLocked(w.n, o, now)
+		}
+		switch {
+		case w.err != nil:
 			q.dequeueLocked(w)
 			q.refused++
-		} else {
+			close(w.ready)
+		case w.n > w.m.most-w.m.used:
+		case free:
+			q.dequeueLocked(w)
+			q.takeLocked(w.m, w.n, now)
+			close(w.ready)
+		default:
 			return
 		}
-		close(w.ready)
 		w = next
 	}
 }
