@@ -278,7 +278,8 @@ func (a *account) succeed(sent, now time.Duration, g Grant) {
 			a.sooner = soon
 		}
 	}
-	a.left = a.closing && a.asked == 0
+	// A unit may have come into use after the claim was sent, with LocalShare or FailOpen.
+	a.left = a.closing && a.asked == 0 && a.used == 0
 	a.countOver(now)
 }
 

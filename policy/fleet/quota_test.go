@@ -596,6 +596,50 @@ func TestQuota_CloseAtLastUnit(t *testing.T) {
 	})
 }
 
+// A unit that is admitted while a claim without units is in flight keeps Close waiting: the answer
+// to that claim does not say that the ledger knows of the unit.
+func TestQuota_CloseDuringEmptyClaim(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEngine("account")
+		e.set(func(e *engine) { e.down = errLost })
+		q := newQuota(t, fleet.Config{Ledger: e, Limit: 10, Slack: -1}) // LocalShare
+		defer end(q)
+		time.Sleep(time.Second)
+		inFlight, answer := make(chan fleet.Claim, 1), make(chan struct{})
+		e.set(func(e *engine) {
+			e.down = nil
+			e.override = func(c fleet.Claim, do func() (fleet.Grant, error)) (fleet.Grant, error) {
+				select {
+				case <-answer:
+				case inFlight <- c:
+					<-answer
+				}
+				return do()
+			}
+		})
+		if c := <-inFlight; c.Has != 0 || c.Want != 0 {
+			t.Fatalf("the claim is %+v", c)
+		}
+		dones := admit(t, q, 1)
+		closed := make(chan error, 1)
+		go func() { closed <- q.Close(ctx) }()
+		synctest.Wait()
+		close(answer)
+		time.Sleep(3 * lease)
+		s := q.Snapshot()
+		if n := e.Granted("account")[s.Holder]; n != 1 || len(closed) != 0 {
+			t.Errorf("the ledger has %d units, %d calls of Close have returned, the state is %+v", n, len(closed), s)
+		}
+		returnAll(dones)
+		if err := <-closed; err != nil {
+			t.Error(err)
+		}
+		if n := len(e.Granted("account")); n != 0 {
+			t.Errorf("the ledger has %d holders", n)
+		}
+	})
+}
+
 func TestQuota_CloseGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, down := range []bool{false, true} {
