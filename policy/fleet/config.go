@@ -76,6 +76,9 @@ type Config struct {
 	// Min is how many units the target of this process does not fall below while it wants
 	// that many; nothing is claimed for Min alone. From 0 to Limit. The minimums of all
 	// processes should sum to at most Limit: if they do not, they are divided by Priority.
+	// The ledger does not know the weights of members ([Quota.Member]): if a fair share can be
+	// less than one resource of each, set Min to at least the sum of the weights. Otherwise such
+	// a process may get units that it cannot use, and no resource.
 	Min int
 	// Priority orders processes that want more than there is: those with a larger one get
 	// all they want first, after all minimums. From -MaxUnits to MaxUnits.

@@ -18,3 +18,17 @@ func (m *Memory) Granted(quota string) map[string]int {
 	}
 	return all
 }
+
+// Divide is divide for members of these weights that want so many units; it returns their shares.
+func Divide(units int, weights, wants []int) []int {
+	parts := make([]part, len(weights))
+	for i := range parts { // divide sorts them: begin with another order
+		parts[len(parts)-1-i] = part{member: i, number: i, weight: weights[i], want: wants[i]}
+	}
+	divide(units, parts)
+	shares := make([]int, len(weights))
+	for _, p := range parts {
+		shares[p.member] = p.share
+	}
+	return shares
+}

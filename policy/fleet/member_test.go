@@ -75,6 +75,71 @@ func TestMember_PoolsShare(t *testing.T) {
 	})
 }
 
+// Pools whose resources take different numbers of units: the half of the share of the process is less
+// than one resource of the heavy pool, which gets one nevertheless, and the other pool has the rest.
+func TestMember_HeavyPool(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e, p := newEngine("account"), newProvider()
+		q := newQuota(t, fleet.Config{Ledger: e, Limit: 8, OnLost: fleet.FailClosed})
+		defer end(q)
+		light := newMemberPool(t, p, 1, q.Member(1), 20)
+		eventually(t, lease, "the first has all", func() bool { return p.of(1) == 8 })
+		heavy := newMemberPool(t, p, 5, q.Member(5), 2)
+		eventually(t, lease, "one for the heavy pool", func() bool { return p.of(5) == 1 && p.of(1) == 3 })
+		for range 60 {
+			time.Sleep(time.Second)
+			synctest.Wait()
+			if a, b := p.of(5), p.of(1); a != 1 || b != 3 {
+				t.Fatalf("%d and %d sessions", a, b)
+			}
+		}
+		heavy()
+		eventually(t, lease, "the first has all again", func() bool { return p.of(1) == 8 })
+		light()
+		if s := q.Snapshot(); s.Held != 0 || s.OverTotal != 0 {
+			t.Errorf("the state is %+v", s)
+		}
+	})
+}
+
+// Two pools of one weight and a share for one resource: it is in use, whoever has it.
+func TestMember_ShareForOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e, p := newEngine("account"), newProvider()
+		q := newQuota(t, fleet.Config{Ledger: e, Limit: 8, OnLost: fleet.FailClosed})
+		defer end(q)
+		first, second := newMemberPool(t, p, 0, q.Member(5), 2), newMemberPool(t, p, 1, q.Member(5), 2)
+		eventually(t, lease, "one session", func() bool { return p.count() == 1 })
+		for range 60 {
+			time.Sleep(time.Second)
+			synctest.Wait()
+			if n := p.count(); n != 1 {
+				t.Fatalf("%d sessions", n)
+			}
+		}
+		first()
+		eventually(t, lease, "one session of the second", func() bool { return p.of(1) == 1 })
+		second()
+	})
+}
+
+// Across processes Config.Min is what gives a heavy pool its first resource.
+func TestMember_HeavyPoolOfProcess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e, p := newEngine("account"), newProvider()
+		q := newQuota(t, fleet.Config{Ledger: e, Limit: 8, OnLost: fleet.FailClosed})
+		defer end(q)
+		light := newMemberPool(t, p, 1, q.Member(1), 20)
+		eventually(t, lease, "the first has all", func() bool { return p.of(1) == 8 })
+		other := newQuota(t, fleet.Config{Ledger: e, Limit: 8, Slack: -1, Min: 5, OnLost: fleet.FailClosed})
+		defer end(other)
+		heavy := newMemberPool(t, p, 5, other.Member(5), 2)
+		eventually(t, 2*lease, "one for the heavy pool", func() bool { return p.of(5) == 1 && p.of(1) == 3 })
+		heavy()
+		light()
+	})
+}
+
 // A member that was bounded, and gave back all that it had, may have the whole share again when the
 // others need nothing.
 func TestMember_BoundEnds(t *testing.T) {

@@ -40,7 +40,7 @@ type Quota struct {
 	first      *waiter   // requests that wait, in order of arrival
 	lastWaiter *waiter
 	lapse      *time.Timer // at the end of the lease
-	shares     []Share     // scratch of reshareLocked
+	parts      []part      // scratch of divideLocked
 	sharing    bool        // a member has a bounded share
 	onExpiry   map[*expiry]struct{}
 	connSweep  int // size of onExpiry after the last search for closed connections
@@ -88,21 +88,28 @@ func (q *Quota) now() time.Duration { return time.Since(q.base) }
 type Member struct {
 	q      *Quota
 	weight int // units of one resource; constant
+	number int // in order of creation, from 1; constant
 	done   resource.Done
 	share  quotaShare
 
 	// Guarded by Quota.mu.
-	name    string // orders the members; constant
-	index   int    // in Quota.members, plus one; 0: it is not there
-	used    int    // units in use
-	waiting int    // units that its requests wait for
-	most    int    // units that it may have; unbounded: as many as the process
+	index   int // in Quota.members, plus one; 0: it is not there
+	used    int // units in use
+	waiting int // units that its requests wait for
+	most    int // units that it may have; unbounded: as many as the process
 }
 
 // Member returns the part of one more pool, whose resources take weight units each. Each pool
 // needs a Member of its own; for a Keyed, KeyedConfig.Config calls Member. A Member that has no
 // units need not be closed: it is collected with its pool. Member panics if weight is less than
 // 1 or more than Config.Limit.
+//
+// While the members together want more than the share of the process, it is divided among them in
+// whole resources: the next one goes to the member that has the fewest units so far, if enough are
+// left for it; among equals to the one of the smallest weight, then to the one that was created first. So
+// each member gets a resource if the share suffices for one of each. If it does not, the
+// heaviest members get none until the others want less; [Config.Min] can keep the share of the process
+// large enough.
 func (q *Quota) Member(weight int) *Member {
 	if weight < 1 || weight > q.cfg.Limit {
 		panic(fmt.Sprintf("fleet: Member: weight must be between 1 and Limit (%d), got %d", q.cfg.Limit, weight))
@@ -117,7 +124,7 @@ func (q *Quota) member(weight int) *Member {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.made++
-	m.name = fmt.Sprintf("%012d", q.made)
+	m.number = q.made
 	return m
 }
 
@@ -558,16 +565,15 @@ func (q *Quota) reshareLocked(now time.Duration) {
 	}
 }
 
-// divideLocked divides units among the members by the rule of Targets.
+// divideLocked divides units among the members.
 func (q *Quota) divideLocked(units int) {
-	q.shares = q.shares[:0]
+	q.parts = q.parts[:0]
 	for i, m := range q.members {
-		q.shares = append(q.shares, Share{Holder: m.name, Want: m.used + m.waiting, member: i})
+		q.parts = append(q.parts, part{member: i, number: m.number, weight: m.weight, want: m.used + m.waiting})
 	}
-	Targets(units, q.shares)
-	for i := range q.shares {
-		s := &q.shares[i]
-		q.members[s.member].bound(s.Target, false)
+	divide(units, q.parts)
+	for i := range q.parts {
+		q.members[q.parts[i].member].bound(q.parts[i].share, false)
 	}
 }
 

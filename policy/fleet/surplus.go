@@ -15,8 +15,8 @@ func (q *Quota) Surplus() resource.Eviction { return q.only.Surplus() }
 // resources as the process has above its fair share of the quota, so that other processes can
 // have them: idle ones in the sweep, and those that are released or about to be lent. It never
 // ends a lease. While members of one process together have or want more than its share, the
-// share is divided among them. With [Config.CloseBeforeExpiry] it ends all of them, with
-// [ErrExpired], once the lease has ended.
+// share is divided among them; see [Quota.Member]. With [Config.CloseBeforeExpiry] it ends all
+// of them, with [ErrExpired], once the lease has ended.
 //
 //	Eviction: policy.AnyOf(quota.Surplus(), policy.MaxIdle(time.Minute)),
 func (m *Member) Surplus() resource.Eviction { return (*surplus)(m) }

@@ -14,7 +14,6 @@ type Share struct {
 	Priority       int
 	Target         int // set by Targets
 	base, from, to int // Targets: the minimum that was given, and the range above it
-	member         int // divideLocked: its index
 }
 
 // Targets divides limit among the holders and sets the Target of each, in whole units. Every
@@ -48,13 +47,13 @@ func Targets(limit int, shares []Share) {
 		for i := range shares {
 			shares[i].from, shares[i].to = 0, shares[i].base
 		}
-		divide(int64(limit), shares)
+		divideShares(int64(limit), shares)
 		return
 	}
 	for i := range shares {
 		shares[i].from, shares[i].to = shares[i].base, max(0, shares[i].Want)
 	}
-	divide(int64(limit)-minimums, shares)
+	divideShares(int64(limit)-minimums, shares)
 }
 
 // compareShares is the order of Targets: falling priority, then by name.
@@ -65,9 +64,9 @@ func compareShares(priority1, priority2 int, holder1, holder2 string) int {
 	return strings.Compare(holder1, holder2)
 }
 
-// divide gives each share its from, and rest more units in total, one Priority after the
+// divideShares gives each share its from, and rest more units in total, one Priority after the
 // other, but no share more than its to.
-func divide(rest int64, shares []Share) {
+func divideShares(rest int64, shares []Share) {
 	for len(shares) > 0 {
 		n := 1
 		for n < len(shares) && shares[n].Priority == shares[0].Priority {
