@@ -184,7 +184,7 @@ func (s *Set) leave(ctx context.Context, cancel context.CancelCauseFunc, m *memb
 	}
 	s.change(func(r *roster, now time.Duration) {
 		delete(s.leaves, m)
-		if r.left(m, now) {
+		if r.left(m, context.Cause(ctx) == ErrReturned, now) {
 			select {
 			case s.rejoin <- struct{}{}:
 			default:

@@ -100,8 +100,10 @@ type SetConfig struct {
 	// OnJoin for those that it lists now; if none of these could join nothing leaves. The owner
 	// drains it and returns when nothing of it is left. The context ends when the resolver
 	// lists the endpoint again, with the cause ErrReturned, and when the Set is closed; OnJoin
-	// of the same endpoint is called only after OnLeave has returned. Calls for different
-	// endpoints run at the same time.
+	// of the same endpoint is called only after OnLeave has returned. After ErrReturned OnJoin is
+	// called, and then OnLeave, even if the resolver has removed the endpoint once more
+	// meanwhile, so that what the owner has kept is drained. If that OnJoin fails, the owner has
+	// to end what it has kept. Calls for different endpoints run at the same time.
 	OnLeave func(ctx context.Context, addr string)
 
 	// Trace is called with each event, one at a time and in order. It must not block.

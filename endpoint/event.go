@@ -10,7 +10,7 @@ type EventKind uint8
 
 // What an [Event] reports.
 const (
-	// EndpointJoined: it is ranked from now on.
+	// EndpointJoined: it is ranked from now on, unless the resolver has removed it meanwhile.
 	EndpointJoined EventKind = iota
 	// EndpointRefused: OnJoin failed with Err.
 	EndpointRefused

@@ -16,6 +16,7 @@ type member struct {
 	joined   bool      // OnJoin has returned nil, and the resolver has not removed it since
 	absent   bool      // the last complete answer of the resolver does not list it
 	draining bool      // the resolver no longer lists it, and OnLeave runs
+	kept     bool      // not joined again, and the owner may have resources of it from before
 	returned *Endpoint // draining, and listed again; nil: it is not
 	gone     bool      // it is no longer in the roster: evidence is ignored
 

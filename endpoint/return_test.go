@@ -3,6 +3,7 @@ package endpoint_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -63,6 +64,71 @@ func TestReturnKeepsLoad(t *testing.T) {
 			t.Errorf("load %d after the last use has ended", a.Load)
 		}
 	})
+}
+
+// An endpoint that is listed again and then removed again leaves once more: OnLeave, which was told
+// that the endpoint is back, has kept what it has. The second removal comes while OnLeave still runs,
+// or when it has returned and OnJoin of another endpoint delays its own.
+func TestReturnedEndpointLeavesAgain(t *testing.T) {
+	const holdLeave, holdJoin = "during OnLeave", "before OnJoin"
+	for _, when := range []string{holdLeave, holdJoin} {
+		t.Run(when, func(t *testing.T) {
+			for range 10 { // the order of the second removal and OnJoin is random
+				synctest.Test(t, func(t *testing.T) {
+					answers, release := make(pushed), make(chan struct{})
+					var calls []string // of one goroutine at a time
+					s, err := endpoint.NewSet(endpoint.SetConfig{
+						Resolver: answers,
+						Ejector:  endpoint.Never(),
+						OnJoin: func(e endpoint.Endpoint) error {
+							switch {
+							case e.Addr == "b":
+								calls = append(calls, "join")
+							case e.Addr == "c" && when == holdJoin:
+								<-release
+							}
+							return nil
+						},
+						OnLeave: func(ctx context.Context, _ string) {
+							calls = append(calls, "leave")
+							if len(calls) > 2 {
+								calls = append(calls, "drained")
+								return
+							}
+							<-ctx.Done() // b stays as it is
+							if when == holdLeave {
+								<-release
+							}
+						},
+					})
+					if err != nil {
+						t.Fatal(err)
+					}
+					defer s.Close(context.Background())
+					tell := func(addrs ...string) {
+						u := endpoint.Update{Complete: true}
+						for _, a := range addrs {
+							u.Endpoints = append(u.Endpoints, endpoint.Endpoint{Addr: a})
+						}
+						answers <- u
+						synctest.Wait()
+					}
+					tell("a", "b")
+					tell("a")
+					tell("a", "b", "c")
+					tell("a", "c")
+					close(release)
+					synctest.Wait()
+					if want := []string{"join", "leave", "join", "leave", "drained"}; !slices.Equal(calls, want) {
+						t.Errorf("calls for b: %v, want %v", calls, want)
+					}
+					if all := s.Snapshot().Endpoints; len(all) != 2 {
+						t.Errorf("endpoints: %+v", all)
+					}
+				})
+			}
+		})
+	}
 }
 
 // The error of an endpoint that was refused shows no secret of its Addr.

@@ -110,7 +110,7 @@ func (r *roster) update(u Update, now time.Duration) (did updated) {
 		case !m.absent:
 		case m.draining:
 			m.returned = nil
-		case !m.joined:
+		case !m.joined && !m.kept: // one that is kept joins, and then leaves
 			r.forget(m)
 		}
 	}
@@ -172,22 +172,26 @@ func (r *roster) admit(m *member, err error) {
 		r.forget(m)
 		return
 	}
-	m.joined = true
+	m.joined, m.kept = true, false
 	r.event(EndpointJoined, m, nil)
 }
 
-// left notes that OnLeave has returned. It reports whether the endpoint is to join again.
-func (r *roster) left(m *member, now time.Duration) (again bool) {
+// left notes that OnLeave has returned. hurried says that its context ended with ErrReturned: the
+// owner may have kept resources of the endpoint. It reports whether the endpoint is to join again,
+// be it only to leave again because the resolver has removed it meanwhile.
+func (r *roster) left(m *member, hurried bool, now time.Duration) (again bool) {
 	r.event(EndpointLeft, m, nil)
 	back := m.returned
-	if back == nil {
+	if back == nil && !hurried {
 		r.forget(m)
 		return false
 	}
-	// The member stays: the owner may have kept resources of it, whose uses still count as its
-	// load, and that it was listed again does not show that it works.
-	m.ep, m.returned = *back, nil
-	m.joined, m.draining, m.absent = false, false, false
+	// The member stays: the uses of resources that were kept still count as its load, and that it
+	// was listed again does not show that it works.
+	if back != nil {
+		m.ep, m.returned = *back, nil
+	}
+	m.joined, m.draining, m.absent, m.kept = false, false, back == nil, hurried
 	m.verdict++
 	if m.failing == nil {
 		m.slow, m.began = r.cfg.SlowStart > 0, false

@@ -26,7 +26,7 @@ type Set struct {
 	ctx     context.Context // ends when Close is called
 	stop    context.CancelFunc
 	updates chan Update   // unbuffered: an answer is taken when the one before is applied
-	rejoin  chan struct{} // an endpoint has left that is listed again
+	rejoin  chan struct{} // an endpoint whose OnLeave has returned is to join again
 	refresh chan struct{} // the resolver is to look up again
 	wake    chan struct{} // something may be due earlier than clock knows
 
