@@ -200,29 +200,36 @@ func (s *Set) trace() {
 		return
 	}
 	s.tracing = true
-	finished := false
-	var events []Event // not reported yet
-	defer func() {
-		if !finished { // Trace has ended its goroutine: the next change reports the rest
-			s.mu.Lock()
-			s.roster.events = append(events, s.roster.events...)
-		}
-		s.tracing = false
-		s.endLocked("Trace")
-	}()
 	for len(s.roster.events) > 0 && !s.closed {
-		events, s.roster.events = s.roster.events, nil
+		events := s.roster.events
+		s.roster.events = nil
 		at := time.Now()
 		s.mu.Unlock()
 		for len(events) > 0 {
-			e := events[0]
-			events = events[1:]
-			e.At = at
-			s.contain("Trace", func() { s.cfg.Trace(e) })
+			events = s.deliver(events, at)
 		}
 		s.mu.Lock()
 	}
-	finished = true
+	s.tracing = false
+	s.endLocked("Trace")
+}
+
+// deliver calls Trace with events, in order, and returns those that are left if Trace has ended its
+// goroutine. That is not the caller's, which may be one that the Set needs.
+func (s *Set) deliver(events []Event, at time.Time) (rest []Event) {
+	rest = events
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for len(rest) > 0 {
+			e := rest[0]
+			rest = rest[1:]
+			e.At = at
+			_ = s.contain("Trace", func() { s.cfg.Trace(e) })
+		}
+	}()
+	<-done
+	return rest
 }
 
 // contain calls f and contains a panic. It returns what went wrong.
@@ -431,8 +438,8 @@ func (u Use) End(e Evidence) {
 }
 
 // Observe reports evidence apart from a use, such as the failure of a dial. It does nothing if the
-// endpoint is unknown or drains. It may call the Ejector, on the caller's goroutine, and blocks
-// for nothing else.
+// endpoint is unknown or drains. It may call the Ejector and SetConfig.Trace, and blocks for
+// nothing else.
 func (s *Set) Observe(addr string, e Evidence) {
 	if m := s.view.Load().members[addr]; m != nil {
 		s.observe(m, e)
@@ -470,7 +477,8 @@ func (s *Set) observe(m *member, e Evidence) {
 // reports whether the endpoint counts as failing now.
 func (s *Set) convict(c clue, e Evidence) bool {
 	var cause error
-	if s.call("Failed", func() { cause = s.cfg.Ejector.Failed(c.record) }) != nil || cause == nil {
+	failed := func() error { cause = s.cfg.Ejector.Failed(c.record); return nil }
+	if s.isolated("Failed", failed) != nil || cause == nil {
 		return false
 	}
 	cause = fmt.Errorf("%w; the last: %w", cause, e.last())

@@ -465,12 +465,7 @@ func TestGoexitOfTheUsersFunctionsIsContained(t *testing.T) {
 		if err := st.Snapshot().UpdateErr; !errors.Is(err, ErrPanic) {
 			t.Errorf("the refusal of e: %v", err)
 		}
-		done := make(chan struct{})
-		go func() { // Trace ends the goroutine of this caller
-			defer close(done)
-			st.fail("b", 5)
-		}()
-		<-done
+		st.fail("b", 5)
 		if exits != 1 {
 			t.Fatalf("Trace ended %d goroutines", exits)
 		}
@@ -487,7 +482,7 @@ func TestGoexitOfTheUsersFunctionsIsContained(t *testing.T) {
 	})
 }
 
-// Events behind the one whose Trace has ended its goroutine are reported with the next change.
+// Events behind the one whose Trace has ended its goroutine are reported at once.
 func TestGoexitOfTraceLosesNoEvent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var seen []EventKind
@@ -498,16 +493,80 @@ func TestGoexitOfTraceLosesNoEvent(t *testing.T) {
 			}
 		}}, Endpoint{Addr: "a"}, Endpoint{Addr: "b", Priority: 1})
 		defer st.close()
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			st.fail("a", 5)
-		}()
-		<-done
-		pass(5 * time.Second)
+		st.fail("a", 5)
 		if i := slices.Index(seen, EndpointEjected); i < 0 || !slices.Contains(seen[i:], FailedOver) {
 			t.Errorf("reported: %v", seen)
 		}
+	})
+}
+
+// A Trace that ends its goroutine with each event stops nothing of the Set: it follows the resolver,
+// applies its answers, probes, and fails over and back.
+func TestGoexitOfTraceStopsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		more := make(chan Update)
+		watches := 0
+		st := newStage(t, SetConfig{
+			Resolver: watchFunc(func(c ctx, f func(Update)) error {
+				if watches++; watches < 3 {
+					return errors.New("broken")
+				}
+				f(Update{Endpoints: []Endpoint{{Addr: "a"}, {Addr: "b", Priority: 1}}, Complete: true})
+				f(<-more)
+				<-c.Done()
+				return c.Err()
+			}),
+			Trace: func(Event) { runtime.Goexit() },
+		})
+		defer st.close()
+		wait, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := st.Ready(wait); err != nil {
+			t.Fatalf("after %d calls of Watch: %v", watches, err)
+		}
+		for range 2 {
+			n := st.probed("a")
+			st.fail("a", 5)
+			st.wantRanked("b")
+			pass(time.Hour)
+			st.wantRanked("a")
+			if st.probed("a") == n {
+				t.Error("a was not probed")
+			}
+		}
+		if n := st.count(FailedBack); n != 2 {
+			t.Errorf("failed back %d times, want 2", n)
+		}
+		more <- Update{Endpoints: listOf("a", "b", "c"), Complete: true}
+		synctest.Wait()
+		if n := len(st.Snapshot().Endpoints); n != 3 {
+			t.Errorf("%d endpoints after the last answer, want 3", n)
+		}
+	})
+}
+
+type exitingEjector struct{}
+
+func (exitingEjector) Failed(Record) error     { runtime.Goexit(); return nil }
+func (exitingEjector) Sweep([]Record, []error) {}
+
+// An Ejector that ends its goroutine does not end the one that reports evidence.
+func TestGoexitOfEjector(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := newStage(t, SetConfig{Ejector: exitingEjector{}}, five()...)
+		defer st.close()
+		returned := false
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			st.fail("b", 1)
+			returned = true
+		}()
+		<-done
+		if !returned || st.count(Panicked) != 1 {
+			t.Errorf("Observe returned: %v; events: %v", returned, st.lines())
+		}
+		st.want("b", Healthy)
 	})
 }
 
