@@ -203,7 +203,8 @@ func (c *Conn) Hijack() (*websocket.Conn, bool) {
 		return nil, false
 	}
 	if c.claim != nil {
-		c.claim.Use.Ended(bridge.LeaseEnd{}) // first: a policy that is called below may end the goroutine
+		// When the pool does not count it any more. Deferred: a policy may end the goroutine.
+		defer c.claim.Use.Ended(bridge.LeaseEnd{Hijacked: true})
 	}
 	if _, ok := c.pooled.Hijack(); !ok {
 		c.unreserve()

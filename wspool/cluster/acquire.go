@@ -87,6 +87,12 @@ func (u *use) Ended(e bridge.LeaseEnd) {
 		if n != nil {
 			n.doubt()
 		}
+	case e.Hijacked: // Trace.Destroyed is not called for it
+		n := u.c.node(u.at)
+		u.finish(endpoint.Evidence{})
+		if n != nil {
+			n.signal()
+		}
 	default:
 		u.finish(endpoint.Evidence{})
 	}

@@ -409,6 +409,33 @@ func TestLeavesWhileAGateIsAsked(t *testing.T) {
 	}
 }
 
+// An endpoint whose last connection is hijacked has nothing left to drain.
+func TestLeavesHijacked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t).start("a:80", "b:80")
+		r := newManual()
+		cfg := w.cfg(r)
+		cfg.DrainTimeout = -1
+		c := open(t, cfg)
+		r.set("b:80")
+		conn := acquire(t, c)
+		r.set("a:80")
+		time.Sleep(time.Second)
+		if _, ok := state(t, c, "b:80"); !ok {
+			t.Error("b was forgotten with a lease")
+		}
+		ws, ok := conn.Hijack()
+		if !ok {
+			t.Fatal("not hijacked")
+		}
+		defer ws.Close()
+		time.Sleep(time.Second)
+		if s, ok := state(t, c, "b:80"); ok {
+			t.Errorf("b is not forgotten: %v", s)
+		}
+	})
+}
+
 // An endpoint that returns while it drains is used again at once, although a lease of before goes
 // on; also if it is the only one.
 func TestReturns(t *testing.T) {

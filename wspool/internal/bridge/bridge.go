@@ -36,6 +36,7 @@ type Use interface {
 type LeaseEnd struct {
 	Answered bool // it had read a message after the last one that it wrote, and the connection was alive
 	GaveUp   bool // a read was given up before its message began, and the connection was alive
+	Hijacked bool // the pool does not have the connection any more
 }
 
 // Claim is the request of one caller for a connection of any of some keys. AcquireAny and Exchange
