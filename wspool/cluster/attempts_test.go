@@ -173,3 +173,35 @@ func TestWarmOfDeadEndpoints(t *testing.T) {
 		}
 	})
 }
+
+// The part of an endpoint that leaves while Warm dials is dialled at the others.
+func TestWarmWhileEndpointLeaves(t *testing.T) {
+	for _, kind := range []string{"hole", "down"} {
+		t.Run(kind, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t).start("a:80", "b:80")
+				r := newManual()
+				c := open(t, w.cfg(r))
+				r.set("a:80", "b:80")
+				if kind == "hole" {
+					w.at("b:80").hole.Store(true)
+				} else {
+					w.at("b:80").down.Store(true)
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+				defer cancel()
+				warmed := make(chan error, 1)
+				go func() { warmed <- c.Warm(ctx, 10) }()
+				time.Sleep(time.Second)
+				r.set("a:80")
+				began := time.Now()
+				if err := <-warmed; err != nil || time.Since(began) > time.Minute {
+					t.Errorf("%v after %v", err, time.Since(began))
+				}
+				if n := connections(c)["a:80"]; n != 10 {
+					t.Errorf("%d connections of a, want 10", n)
+				}
+			})
+		})
+	}
+}

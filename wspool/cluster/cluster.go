@@ -139,12 +139,22 @@ func (c *Cluster) config(addr string) (wspool.Config, error) {
 
 // Warm dials until n connections exist, or as many as MaxTotal and MaxEach allow, each endpoint
 // its part of them by its weight, and waits for them. It first waits until the resolver has
-// answered. Dials that fail are tried again until ctx ends: see [wspool.Pool.Warm]. The error joins
-// those of the endpoints.
+// answered. Dials that fail are tried again until ctx ends: see [wspool.Pool.Warm]. The part of an
+// endpoint that has left meanwhile goes to the others. The error joins those of the endpoints.
 func (c *Cluster) Warm(ctx context.Context, n int) error {
-	if err := c.set.Ready(ctx); err != nil {
-		return fmt.Errorf("cluster: warm: %w", c.closedOr(err))
+	for {
+		if err := c.set.Ready(ctx); err != nil {
+			return fmt.Errorf("cluster: warm: %w", c.closedOr(err))
+		}
+		// The pool of an endpoint that was drained is closed, or not made again.
+		if err := c.warm(ctx, n); c.ctx.Err() != nil || !foreign.Is(err, resource.ErrClosed) && !foreign.Is(err, errUnknown) {
+			return err
+		}
 	}
+}
+
+// warm is Warm for the endpoints that there are now.
+func (c *Cluster) warm(ctx context.Context, n int) error {
 	nodes, all := c.shares(false)
 	if !slices.ContainsFunc(all, func(s share) bool { return s.weight > 0 }) {
 		nodes, all = c.shares(true) // dials are tried again until ctx ends
