@@ -608,7 +608,9 @@ var errNothingIdle = errors.New("resource: nothing idle")
 // turnedAwayLocked returns why the caller would wait in vain; nil: it would not.
 func (s *slowAcquire[T]) turnedAwayLocked(now time.Duration) *AcquireError {
 	p, k := s.p, &s.p.maker
-	switch {
+	switch away := p.waiters.away; {
+	case away != nil:
+		return p.failureLocked(refusalReason(away), away, 0, 0)
 	case p.cfg.Outage != FailFast:
 	case k.hopeless(now, p.cap.max) && !p.recoverableLocked(&s.r):
 		k.sought = true

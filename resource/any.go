@@ -369,7 +369,7 @@ func (op *anyOp[K, T]) join(i int) {
 	}
 	now := p.clock.now()
 	creates, hindered := i < op.creating, op.hinderedLocked(p)
-	if creates {
+	if creates || p.waiters.away != nil {
 		if err := l.turnedAwayLocked(now); err != nil {
 			op.dropOut(l, l.turnAway(err))
 			return

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/respool/respool/internal/making"
+	"github.com/respool/respool/internal/poolbridge"
 	"github.com/respool/respool/internal/random"
 )
 
@@ -724,6 +725,21 @@ func (p *Pool[T]) MakeOne(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctxError(ctx)
 	}
+}
+
+func init() {
+	poolbridge.TurnAway = func(pool any, cause error) { pool.(interface{ turnAway(error) }).turnAway(cause) }
+}
+
+// turnAway is poolbridge.TurnAway.
+func (p *Pool[T]) turnAway(cause error) {
+	p.lock()
+	defer p.unlock()
+	p.waiters.away = nil
+	if cause != nil {
+		p.waiters.away = &makeRefusal{ReasonMakeGate, cause}
+	}
+	p.serveAndGrowLocked()
 }
 
 // RetryNow has the pool try a creation at once if anything waits for one. It ends the time

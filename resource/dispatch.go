@@ -138,7 +138,7 @@ func (p *Pool[T]) onAlarm() {
 // serveAndGrowLocked refuses waiters that are to be refused, lends idle resources to the
 // others, and begins the creations that are called for.
 func (p *Pool[T]) serveAndGrowLocked() {
-	if p.closed || p.waiters.refusing.err != nil {
+	if p.closed || p.waiters.away != nil || p.waiters.refusing.err != nil {
 		p.refuseWaitersLocked()
 	}
 	p.serveLocked()
@@ -502,7 +502,7 @@ func (p *Pool[T]) dismissLocked(now time.Duration) {
 }
 
 // refuseWaitersLocked refuses up to maxPerHold of the waiters that are to be refused: every
-// waiter if the pool is closed, else those of waiters.refusing.
+// waiter if the pool is closed or all are turned away, else those of waiters.refusing.
 func (p *Pool[T]) refuseWaitersLocked() {
 	now := p.clock.now()
 	for range maxPerHold {
@@ -513,6 +513,15 @@ func (p *Pool[T]) refuseWaitersLocked() {
 			}
 			// At least 1: a Keyed recognizes by Waited the callers that waited.
 			p.refuseLocked(w, p.failureLocked(ReasonClosed, ErrClosed, max(1, now-w.Since), 0), now)
+			continue
+		}
+		if away := p.waiters.away; away != nil {
+			w := p.waiters.any()
+			if w == nil {
+				return
+			}
+			w.rejected = true
+			p.refuseLocked(w, p.failureLocked(refusalReason(away), away, max(1, now-w.Since), 0), now)
 			continue
 		}
 		refusing := &p.waiters.refusing

@@ -586,7 +586,7 @@ func (k *Keyed[K, T]) Close(ctx context.Context) error {
 func (k *Keyed[K, T]) closeError(ctx context.Context) error {
 	sum := &CloseError{Err: ctxError(ctx)}
 	for _, p := range k.All() {
-		p.addOut(sum)
+		addOut(sum, p)
 	}
 	sum.Load.Max, _, _ = k.common.budget.Levels()
 	return sum

@@ -6,8 +6,10 @@ import (
 	"math"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/respool/respool/internal/poolbridge"
 	"github.com/respool/respool/resource"
 )
 
@@ -363,4 +365,76 @@ func TestMakeGate_OpensAfterShrink(t *testing.T) {
 			t.Errorf("%d makes at once, all begun after Resize(1)", n)
 		}
 	})
+}
+
+// A pool that turns all away refuses those that wait and those that come, in each line, though it is
+// full and its leases go on; a caller that has another line waits there. Later callers wait again.
+func TestTurnAway(t *testing.T) {
+	for _, queued := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			k := newKeyed(t, resource.KeyedConfig[string, int]{
+				Config: func(string) (resource.Config[int], error) {
+					cfg := resource.Config[int]{Make: makeOne, MaxSize: 1}
+					if queued {
+						cfg.Queue = &listQueue{}
+					}
+					return cfg, nil
+				},
+				MaxTotal: 4,
+			})
+			defer closeAll(t, k)
+			a, err := k.Acquire(t.Context(), "a")
+			if err != nil {
+				t.Fatal(err)
+			}
+			b, err := k.Acquire(t.Context(), "b")
+			if err != nil {
+				t.Fatal(err)
+			}
+			p, err := k.Pool("a")
+			if err != nil {
+				t.Fatal(err)
+			}
+			left := errors.New("left")
+			results := make(chan error, 100)
+			wait := func(n int, keys ...string) {
+				for range n {
+					go func() {
+						_, l, err := k.AcquireAny(t.Context(), keys, resource.Request{})
+						l.Release()
+						results <- err
+					}()
+				}
+				synctest.Wait()
+			}
+			want := func(n int, reason error) {
+				t.Helper()
+				synctest.Wait()
+				if len(results) != n {
+					t.Fatalf("%d callers have returned, want %d", len(results), n)
+				}
+				for range n {
+					if err := <-results; !errors.Is(err, reason) || reason != nil && !errors.Is(err, resource.ErrMakeRefused) {
+						t.Errorf("%v, want %v", err, reason)
+					}
+				}
+			}
+			wait(40, "a")
+			wait(1, "b", "a")
+			wait(1, "a", "b")
+			poolbridge.TurnAway(p, left)
+			want(40, left)
+			wait(1, "a")
+			want(1, left)
+			wait(1, "b", "a")
+			want(0, nil)
+			b.Release()
+			want(3, nil)
+			poolbridge.TurnAway(p, nil)
+			wait(1, "a")
+			want(0, nil)
+			a.Release()
+			want(1, nil)
+		})
+	}
 }

@@ -688,7 +688,7 @@ func (p *Pool[T]) awaitClose(ctx context.Context) error {
 		case <-p.drained:
 		case <-ctx.Done():
 			err := &CloseError{Err: ctxError(ctx)}
-			p.addOut(err)
+			addOut(err, p)
 			return err
 		}
 	}
@@ -714,7 +714,7 @@ const named = 16
 
 // addOut adds to e what has not ended. The IDs are not of the same instant as the rest: to
 // find them among many resources takes more than one hold of the lock.
-func (p *Pool[T]) addOut(e *CloseError) {
+func addOut[T any](e *CloseError, p *Pool[T]) {
 	p.mu.Lock()
 	load, _ := p.loadLocked()
 	e.Busy += p.busy

@@ -219,6 +219,7 @@ type waitQueue[T any] struct {
 	spares   sync.Pool  // of *waiter[T]; none is reused with a Queue, which may retain it
 	woken    *waiter[T] // served or refused, to be woken when the pool is unlocked
 	refusing refusal    // that is under way
+	away     error      // why all waiters, and all callers that come to wait, are refused; nil: they are not
 
 	// What is to be reported to a Queue: see queueOp.
 	asking bool           // a goroutine calls it

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/respool/respool/internal/poolbridge"
 	"github.com/respool/respool/resource"
 	"github.com/respool/respool/wspool/internal/bridge"
 )
@@ -47,6 +48,11 @@ func init() {
 	bridge.RetryNow = func(m any, key string) {
 		if p, ok := of(m).keyed.Find(key); ok {
 			p.RetryNow()
+		}
+	}
+	bridge.TurnAway = func(m any, key string, cause error) {
+		if p, ok := of(m).keyed.Find(key); ok {
+			poolbridge.TurnAway(p, cause)
 		}
 	}
 	bridge.Reset = func(m any, key string, cause error) {

@@ -435,9 +435,12 @@ func (c *Cluster) leave(ctx context.Context, addr string) {
 	}
 	n.leaving.Store(true)
 	bridge.Reset(c.manager, addr, ErrLeft)
+	// The gate refuses dials; at MaxSize none would begin, and nothing that the leases end comes back.
+	bridge.TurnAway(c.manager, addr, &resource.Rejection{Policy: "cluster", Err: ErrLeft})
 	if c.awaitEmpty(ctx, n) {
 		// It is listed again, or the cluster is closed.
 		n.leaving.Store(false)
+		bridge.TurnAway(c.manager, addr, nil)
 		bridge.RetryNow(c.manager, addr)
 		return
 	}

@@ -508,6 +508,59 @@ func TestWaiterMoves(t *testing.T) {
 	})
 }
 
+// Callers that wait at a full endpoint, whose lease goes on, get connections of another one when it
+// leaves. When it returns, callers wait there again.
+func TestWaitersLeaveAFullEndpoint(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t).start("a:80", "b:80")
+		r := newManual()
+		cfg := w.cfg(r)
+		cfg.MaxEach, cfg.DrainTimeout = 1, -1
+		c := open(t, cfg)
+		r.set("b:80")
+		long := acquire(t, c)
+		defer long.Release()
+		const callers = 3
+		lent := make(chan error, 2*callers)
+		wait := func() {
+			for range callers {
+				go func() {
+					ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+					defer cancel()
+					conn, err := c.Acquire(ctx)
+					if err == nil {
+						conn.Release()
+					}
+					lent <- err
+				}()
+			}
+			time.Sleep(time.Second)
+		}
+		wait()
+		r.set("a:80")
+		began := time.Now()
+		for range callers {
+			if err := <-lent; err != nil {
+				t.Error(err)
+			}
+		}
+		if d := time.Since(began); d > 0 {
+			t.Errorf("served %v after b has left", d)
+		}
+		r.set("b:80")
+		wait()
+		long.Discard(nil)
+		for range callers {
+			if err := <-lent; err != nil {
+				t.Error(err)
+			}
+		}
+		if at := ask(t, c); at != "b:80" {
+			t.Errorf("used %s", at)
+		}
+	})
+}
+
 // An endpoint that joins is dialled for the picks; connections move to it where it would stay
 // below its share otherwise, no faster than the limit, idle ones first, and leased ones only by
 // asking their holders. A connection is made before one is closed.

@@ -78,6 +78,10 @@ var (
 	// RetryNow is [resource.Pool.RetryNow] for key, if that is in use.
 	RetryNow func(m any, key string)
 
+	// TurnAway has callers that wait for connections of key, and those that come to wait, fail
+	// with that cause as if its MakeGate had refused a dial, until it is called with nil.
+	TurnAway func(m any, key string, cause error)
+
 	// Reset is [wspool.Manager.ResetKey], but connections dialled later may resume TLS sessions.
 	Reset func(m any, key string, cause error)
 
