@@ -27,7 +27,7 @@ type creation[T any] struct {
 	result  chan<- error            // of the call of MakeOne that it is for; nil: none
 	multi   *multiWait[T]           // of the caller of AcquireAny that it was begun for; nil: none
 	line    int                     // in which line of that caller
-	callers bool                    // it was begun because callers waited
+	drops   bool                    // it was begun because callers or Warm waited: see dropUnwanted
 	quota   Done
 	took    time.Duration
 	settled atomic.Bool // its result was taken, or it was abandoned
@@ -120,7 +120,7 @@ func (p *Pool[T]) startCreationLocked(m *creation[T], reason *int64) {
 	if p.mode.gated {
 		k.asking++
 		m.asking, m.returned = true, k.returned
-		m.callers = reason == &p.counts.begun.Callers
+		m.drops = reason == &p.counts.begun.Callers || reason == &p.counts.begun.Warm
 	} else {
 		op.beginLocked()
 	}
@@ -176,11 +176,11 @@ func (op *createOp[T]) permits() (gate Done, err error) {
 	if p.cfg.Quota == nil && p.cfg.MakeGate == nil {
 		return nil, nil
 	}
-	ctx, cancel := context.WithCancel(op.asker)
+	ctx, cancel := context.WithCancel(op.ctx) // which ends now only if the creation is dropped
 	defer cancel()
 	defer context.AfterFunc(p.ctx, cancel)()
-	if op.callers {
-		defer op.dropUnwanted(cancel)()
+	if op.drops {
+		defer op.dropUnwanted()()
 	}
 	ask := func(a Admission, where string, seam Reason) (done Done, err error) {
 		if a == nil {
@@ -211,11 +211,11 @@ func (op *createOp[T]) permits() (gate Done, err error) {
 // looks whether it is still wanted; then it looks again after each further askPatience.
 const askPatience = time.Second
 
-// dropUnwanted ends, with cancel, the wait of the creation for the Quota and the MakeGate
-// when there are more creations than are wanted: callers have been served by others or have
-// left, and the permit would be for a resource that lies idle. A Quota that divides units by
+// dropUnwanted ends the wait of the creation for the Quota and the MakeGate when there are more
+// creations than are wanted: callers, or calls of Warm, have been served by others or have left,
+// and the permit would be for a resource that lies idle. A Quota that divides units by
 // what is wanted would be misled. The function that it returns ends dropUnwanted.
-func (op *createOp[T]) dropUnwanted(cancel context.CancelFunc) (stop func() bool) {
+func (op *createOp[T]) dropUnwanted() (stop func() bool) {
 	p := op.p
 	var timer *time.Timer
 	timer = time.AfterFunc(time.Hour, func() {
@@ -224,10 +224,7 @@ func (op *createOp[T]) dropUnwanted(cancel context.CancelFunc) (stop func() bool
 		switch {
 		case !op.asking:
 		case p.maker.pending()-p.maker.dropped > p.maker.wanted(p.waiters.wanting()):
-			p.maker.asked(op.creation)
-			op.dropped = true
-			p.maker.dropped++
-			cancel()
+			p.maker.drop(op.creation)
 		default:
 			timer.Reset(askPatience)
 		}
@@ -236,7 +233,7 @@ func (op *createOp[T]) dropUnwanted(cancel context.CancelFunc) (stop func() bool
 	return timer.Stop
 }
 
-// isDropped reports whether dropUnwanted has ended the wait.
+// isDropped reports whether the creation was dropped while it waited.
 func (op *createOp[T]) isDropped() bool {
 	op.p.lock()
 	defer op.p.unlock()
@@ -664,7 +661,8 @@ type warmer struct {
 // or are refused are tried again, at the pace of [FailFast]'s outages, until ctx ends:
 // then Warm returns a [*WarmError], which says how many there are and how the last
 // creation failed. It returns [ErrClosed] when the pool is closed. Creations already
-// begun continue. Their contexts have the values of ctx.
+// begun continue, except that those which wait for a MakeGate or Quota and that nothing else
+// needs are withdrawn. Their contexts have the values of ctx.
 func (p *Pool[T]) Warm(ctx context.Context, n int) error {
 	if ctx.Err() != nil {
 		return ctxError(ctx)
@@ -699,8 +697,9 @@ func (p *Pool[T]) Warm(ctx context.Context, n int) error {
 // not callers wait. The new resource goes to the first waiter or lies idle. MakeOne fails
 // with what Make returned, with the refusal of a MakeGate or Quota, with [ErrFull] if
 // MaxSize, or the total of a [Keyed], leaves no room, and with [ErrClosed] or another cause
-// if the new resource is destroyed at once. If ctx ends before, its error is returned and
-// the creation continues. The context of Make has the values of ctx.
+// if the new resource is destroyed at once. If ctx ends before, its error is returned; the
+// creation continues if it has called Make, and is withdrawn if it waits for a MakeGate or
+// Quota. The context of Make has the values of ctx.
 func (p *Pool[T]) MakeOne(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return ctxError(ctx)
@@ -723,8 +722,13 @@ func (p *Pool[T]) MakeOne(ctx context.Context) error {
 	case err := <-result:
 		return err
 	case <-ctx.Done():
-		return ctxError(ctx)
 	}
+	p.lock()
+	if m.asking { // nothing else wants it: such calls would accumulate, each with a slot
+		p.maker.drop(m)
+	}
+	p.unlock()
+	return ctxError(ctx)
 }
 
 func init() {

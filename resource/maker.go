@@ -109,6 +109,14 @@ func (k *maker[T]) asked(m *creation[T]) {
 	}
 }
 
+// drop ends the wait of m, which asks the Quota and the MakeGate: it is not wanted any more.
+func (k *maker[T]) drop(m *creation[T]) {
+	k.asked(m)
+	m.dropped = true
+	k.dropped++
+	m.cancel(nil)
+}
+
 // wanted is how many creations are wanted at most while so many callers wait.
 func (k *maker[T]) wanted(waiting int) int {
 	if len(k.warming) > 0 {

@@ -367,6 +367,39 @@ func TestMakeOne_RefusedAndClosed(t *testing.T) {
 	})
 }
 
+// Creations that wait at a MakeGate or Quota are withdrawn when the caller of MakeOne, or of Warm, has
+// given up: they would accumulate, each with a slot.
+func TestMakeOne_GivesUpAtAGate(t *testing.T) {
+	waits := admitFunc(func(ctx context.Context, _ resource.Request) (resource.Done, error) {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	})
+	for _, call := range []func(h *harness, ctx context.Context) <-chan error{
+		func(h *harness, ctx context.Context) <-chan error { return h.one(ctx) },
+		func(h *harness, ctx context.Context) <-chan error { return h.warm(ctx, 2) },
+	} {
+		for _, edit := range []func(h *harness){
+			func(h *harness) { h.cfg.MakeGate = waits },
+			func(h *harness) { h.cfg.Quota = waits },
+		} {
+			script(t, 5, edit, func(h *harness) {
+				for range 3 {
+					ctx, cancel := context.WithCancel(context.Background())
+					done := call(h, ctx)
+					h.settle()
+					cancel()
+					h.wantDone(done, context.Canceled)
+				}
+				time.Sleep(2 * time.Second) // Warm: the pool looks once a second
+				h.wantLoad(resource.Load{})
+				if s := h.p.Stats(); s.Withdrawn == 0 {
+					h.t.Errorf("%+v", s)
+				}
+			})
+		}
+	}
+}
+
 // In a Keyed MakeOne takes no slot of the total from another key.
 func TestMakeOne_Keyed(t *testing.T) {
 	keyed(t, 2, 5, func(h *keyedHarness) { h.makeTime = time.Millisecond }, func(h *keyedHarness) {
