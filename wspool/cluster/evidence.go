@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"net"
 	"net/http"
 	"syscall"
 
@@ -33,7 +34,7 @@ func evidenceOfDial(err, reset error) endpoint.Evidence {
 	switch {
 	case ended(d.Err), reset != nil && foreign.Is(d.Err, reset):
 		return endpoint.Evidence{}
-	case isLocal(d.Err), d.Phase == "prepare":
+	case isLocal(d.Err), isExpired(d.Err), d.Phase == "prepare":
 		e.Kind = endpoint.Local
 	case d.Phase == "proxy":
 		// The proxy is none of the endpoint's, but it says when it cannot reach the endpoint.
@@ -66,6 +67,14 @@ func isLocal(err error) bool {
 	return false
 }
 
+// isExpired reports whether err is that the lease of a fleet.Quota has ended, which the Quota's Dial
+// returns. Its package is not imported here.
+func isExpired(err error) (yes bool) {
+	defer func() { _ = recover() }() // Cause may be a method of the user
+	var named interface{ Cause() string }
+	return foreign.As(err, &named) && named.Cause() == "quota lease ended"
+}
+
 // lost reports whether err is that a connection was lost, or took too long.
 func lost(err error) bool {
 	var n interface{ Timeout() bool } // of net.Error
@@ -88,7 +97,7 @@ func evidenceOfEnd(err error) endpoint.Evidence {
 		foreign.Is(err, wspool.ErrNotUTF8), foreign.Is(err, wspool.ErrFlooded):
 		// The endpoint works; it sends what this client does not accept.
 		return endpoint.Evidence{Kind: endpoint.Nothing, Err: err}
-	case isLocal(err):
+	case isLocal(err), isExpired(err), foreign.Is(err, net.ErrClosed): // a Quota closes connections before its lease ends
 		return endpoint.Evidence{Kind: endpoint.Local, Err: err}
 	case ended(err):
 		return endpoint.Evidence{}

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/respool/respool/endpoint"
+	"github.com/respool/respool/policy/fleet"
 	"github.com/respool/respool/resource"
 	"github.com/respool/respool/wspool"
 )
@@ -46,6 +47,7 @@ func TestEvidenceOfDial(t *testing.T) {
 		"canceled by a Reset's cause": {&wspool.DialError{Phase: "connect", Err: reset}, endpoint.Nothing, 0, 0},
 		"canceled by Close":           {&wspool.DialError{Phase: "connect", Err: resource.ErrClosed}, endpoint.Nothing, 0, 0},
 		"the endpoint has left":       {&wspool.DialError{Phase: "tls", Err: ErrLeft}, endpoint.Nothing, 0, 0},
+		"the Quota's lease ends":      {&wspool.DialError{Phase: "connect", Err: &net.OpError{Op: "dial", Err: fleet.ErrExpired}}, endpoint.Local, 0, 0},
 		"a panic":                     {&resource.PanicError{Where: "Make"}, endpoint.Local, 0, 0},
 	} {
 		got := evidenceOfDial(c.err, reset)
@@ -81,6 +83,7 @@ func TestEvidenceOfEnd(t *testing.T) {
 		"out of buffers":           {&net.OpError{Err: syscall.ENOBUFS}, endpoint.Local, 0},
 		"the pool was closed":      {resource.ErrClosed, endpoint.Nothing, 0},
 		"the client breaks a rule": {&wspool.CloseError{Code: 1002, ByPeer: true}, endpoint.Closed, 1002},
+		"closed by this process":   {&net.OpError{Op: "read", Err: net.ErrClosed}, endpoint.Local, 0},
 		"its methods panic":        {fmt.Errorf("mine: %w", (*brokenError)(nil)), endpoint.Closed, 0},
 	} {
 		if got := evidenceOfEnd(c.err); got.Kind != c.kind || got.Code != c.code {
