@@ -56,8 +56,10 @@ type SetConfig struct {
 	// failures, one that has joined and got no caller yet, if there is a SlowStart, and one of
 	// a better Priority than the one in use. It should do all that the first use of a
 	// connection needs, such as signing in, and return nil only if that succeeded: an idle
-	// connection shows nothing, since it may be dead. It may keep the connection for later use. An error counts as a failed dial, unless evidence of a
-	// failure is reported with [Set.Observe] meanwhile, which can say more. The context ends
+	// connection shows nothing, since it may be dead. It may keep the connection for later use.
+	// An error counts as a failed dial, unless evidence of a failure is reported with
+	// [Set.Observe] meanwhile, which can say more. If only [Local] failures are reported the probe
+	// has shown nothing: the endpoint stays as it was, and is probed again. The context ends
 	// after ProbeTimeout, when the endpoint leaves, and when the Set is closed. Calls for
 	// different endpoints run at the same time. If it is nil, reduced shares recover with time,
 	// and a slow start begins after ProbeDelay.

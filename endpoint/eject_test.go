@@ -529,3 +529,21 @@ func TestProbeThatReportsEvidenceCountsOnlyThat(t *testing.T) {
 		})
 	}
 }
+
+// A probe that reports only a failure on this side gives no verdict about an endpoint in standby,
+// which has failed once.
+func TestProbeWithALocalFailureGivesNoVerdict(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var st *stage
+		st = newStage(t, SetConfig{MaxProbeDelay: time.Second, Probe: func(_ ctx, addr string) error {
+			st.Observe(addr, Evidence{Kind: Local})
+			return errDown
+		}}, Endpoint{Addr: "a"}, Endpoint{Addr: "b", Priority: 1})
+		defer st.close()
+		st.Observe("b", Evidence{Kind: CallFailed})
+		pass(10 * time.Second)
+		if s := st.state("b"); s.Failing || s.Probes == 0 {
+			t.Errorf("after %d probes: %+v", s.Probes, s)
+		}
+	})
+}

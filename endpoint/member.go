@@ -30,6 +30,7 @@ type member struct {
 	probing   bool
 	canceled  bool          // the probe that runs was canceled, since the endpoint left
 	notedAt   int64         // noted when the probe began
+	failedBy  int64         // bad and refused, together, when the probe began
 	probe     uint64        // number of the probe that runs or ran last
 	times     int           // recent ejections and failed probes
 	probeAt   time.Duration // when the next probe is due, if it is awaited

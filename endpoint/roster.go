@@ -365,7 +365,7 @@ func (r *roster) probeDue(now time.Duration) (due []*member) {
 		}
 		if m.awaited && !m.probing && now >= m.probeAt {
 			m.probing, m.awaited = true, false
-			m.notedAt = m.noted.Load()
+			m.notedAt, m.failedBy = m.noted.Load(), m.bad+m.refused
 			m.probe++
 			due = append(due, m)
 			r.changed = true
@@ -397,6 +397,8 @@ func (r *roster) probed(m *member, number uint64, err error, now time.Duration) 
 		// the endpoint is not to blame.
 		reported := m.noted.Load() != m.notedAt
 		switch {
+		case reported && m.bad+m.refused == m.failedBy:
+			// The probe has shown nothing of the endpoint.
 		case m.failing != nil:
 			m.failing, m.byProbe = err, true
 			m.verdict++
