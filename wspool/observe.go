@@ -79,6 +79,14 @@ func init() {
 	bridge.Retire = func(m any, o bridge.Observer, n int, cause error) (idle, leased int) {
 		return retire(of(m).count.of(o), n, cause)
 	}
+	bridge.Retirable = func(m any, o bridge.Observer) (n int) {
+		for _, l := range of(m).count.of(o) {
+			if (retiring{l}).willing() < isNew {
+				n++
+			}
+		}
+		return n
+	}
 	bridge.Doubt = func(m any, o bridge.Observer) {
 		if all := of(m).count.of(o); len(all) > 0 {
 			all[0].hub.doubt()

@@ -391,8 +391,11 @@ func (c *Cluster) grow(pick, other string) {
 	}
 	c.work.Go(func() {
 		pause := growEvery
-		if c.fewer(n, o) && bridge.MakeOne(c.ctx, c.manager, pick) != nil { // Trace.Made has reported why
-			pause = growFailed
+		if c.fewer(n, o) {
+			// Trace.Made reports why it fails. A Quota that has nothing is not kept waiting.
+			if _, err := c.dialOne(c.ctx, pick, growFailed, 0, nil); err != nil {
+				pause = growFailed
+			}
 		}
 		n.growAt.Store(time.Now().Add(pause).UnixNano())
 	})

@@ -13,7 +13,6 @@ import (
 
 	"github.com/respool/respool/endpoint"
 	"github.com/respool/respool/internal/attached"
-	"github.com/respool/respool/internal/foreign"
 	"github.com/respool/respool/internal/tasks"
 	"github.com/respool/respool/resource"
 	"github.com/respool/respool/wspool"
@@ -34,6 +33,7 @@ type Cluster struct {
 	work    tasks.Group
 	reset   atomic.Pointer[error] // cause of the last Reset; nil: there was none
 	moves   moveCounts
+	freed   atomic.Bool // a connection was closed to free a unit of a Quota, and no dial has begun since
 
 	attached attached.List[struct{}]
 
@@ -404,6 +404,10 @@ func (g *leavingGate) Admit(ctx context.Context, r resource.Request) (resource.D
 		ended(resource.Outcome{})
 		return nil, &resource.Rejection{Policy: "cluster", Err: ErrLeft}
 	}
+	g.n.c.freed.Store(false)
+	if a, ok := ctx.Value(attemptKey{}).(*attempt); ok {
+		a.begun.Store(true)
+	}
 	return ended, nil
 }
 
@@ -469,37 +473,6 @@ func (c *Cluster) awaitEmpty(ctx context.Context, n *node) (stopped bool) {
 			return false
 		case <-ctx.Done():
 			return true
-		}
-	}
-}
-
-// probe tries whether the endpoint works, by a dial. If that has no room it pings a connection.
-func (c *Cluster) probe(ctx context.Context, addr string) error {
-	for {
-		err := bridge.MakeOne(ctx, c.manager, addr)
-		var refused *resource.Rejection
-		switch {
-		case foreign.Is(err, resource.ErrFull):
-			conn, err := c.manager.Acquire(ctx, addr)
-			if err != nil {
-				// That no connection became free is not the endpoint's failure. What a dial
-				// has shown meanwhile, Trace.Made has reported.
-				c.set.Observe(addr, endpoint.Evidence{Kind: endpoint.Local, Err: err})
-				return err
-			}
-			defer conn.Release()
-			_, err = conn.Ping(ctx)
-			return err
-		case foreign.As(err, &refused) && refused.RetryAfter > 0: // a pause after the last failure
-			t := time.NewTimer(refused.RetryAfter)
-			select {
-			case <-t.C:
-			case <-ctx.Done():
-				t.Stop()
-				return err
-			}
-		default:
-			return err
 		}
 	}
 }

@@ -438,3 +438,23 @@ func TestAffinity(t *testing.T) {
 		}
 	})
 }
+
+// Connections that are too new to be closed are not moved: none is dialled for them.
+func TestRebalance_New(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t).start("a:80", "b:80")
+		r := newManual()
+		cfg := w.cfg(r)
+		cfg.Rebalance = cluster.Rebalance{After: time.Second, Every: time.Second, Part: 1}
+		c := open(t, cfg)
+		r.set("a:80")
+		if err := c.Warm(t.Context(), 10); err != nil {
+			t.Fatal(err)
+		}
+		r.set("a:80", "b:80")
+		time.Sleep(time.Minute)
+		if s := c.Stats(); s.Idle != 10 || s.Moved != 5 {
+			t.Errorf("%d connections, %d moved", s.Idle, s.Moved)
+		}
+	})
+}

@@ -81,8 +81,8 @@ type Config struct {
 // every endpoint has its share. To move one, a connection is dialled at an endpoint that has too
 // few, and then one of an endpoint that has too many is closed: an idle one, or else a leased one
 // whose holder is notified ([wspool.Conn.OnRecall], with [ErrRebalanced]) and that is closed when
-// its lease ends. If MaxTotal is used up the order is reversed. If the dial fails nothing is
-// closed.
+// its lease ends. If MaxTotal, or a Quota, is used up the order is reversed. If the dial fails
+// otherwise nothing is closed. Connections that are new and unused are not moved.
 type Rebalance struct {
 	// Tolerance is a part of the fair share. Zero: DefaultTolerance.
 	Tolerance float64
@@ -109,7 +109,7 @@ type Trace struct {
 type MoveEvent struct {
 	From, To string
 	Leased   bool  // the connection at From is leased, and is closed when its lease ends
-	Err      error // why the dial at To failed; nothing was closed then, unless MaxTotal was used up
+	Err      error // why the dial at To failed; nothing was closed then, unless MaxTotal or a Quota was used up
 }
 
 // Why the cluster ends connections: the causes that holders and Trace see. Test with errors.Is.

@@ -190,25 +190,43 @@ func (c *Cluster) rebalance() {
 	}
 }
 
-// move dials a connection at to and then retires one of from. If the total is used up it does so
-// in the reverse order: the slot has to be free first.
+// movePatience is how long a move waits for a Quota before it retires the connection first.
+const movePatience = 2 * time.Second
+
+// move dials a connection at to and then retires one of from. If the total, or the Quota, is used up
+// it does so in the reverse order: the slot, or the unit, has to be free first. It does nothing if
+// from has only connections that Retire does not choose.
 func (c *Cluster) move(from, to *node) {
+	if bridge.Retirable(c.manager, from) == 0 {
+		return
+	}
 	ctx, cancel := context.WithTimeout(c.ctx, c.moveTimeout(to))
 	defer cancel()
 	e := MoveEvent{From: from.addr, To: to.addr}
+	retired := 0
 	retire := func() {
-		_, leased := bridge.Retire(c.manager, from, 1, ErrRebalanced)
+		idle, leased := bridge.Retire(c.manager, from, 1, ErrRebalanced)
+		retired += idle + leased
 		e.Leased = leased > 0
+	}
+	unblock := func() (again bool) {
+		if to.cfg.Quota != nil && !c.freed.Swap(true) {
+			retire()
+		}
+		return false
 	}
 	total := c.manager.Stats()
 	full := total.Idle+total.Leased+total.Making+total.Destroying >= total.Max
 	if full {
 		retire()
 		e.Err = c.manager.Warm(ctx, to.addr, c.exist(to)+1) // waits for the slot
-	} else if e.Err = bridge.MakeOne(ctx, c.manager, to.addr); e.Err == nil {
-		retire()
+	} else {
+		e.Err = c.dialForMove(ctx, to, unblock)
+		if e.Err == nil && retired == 0 {
+			retire()
+		}
 	}
-	if c.ctx.Err() != nil {
+	if c.ctx.Err() != nil || e.Err == nil && retired == 0 { // else it ended by itself
 		return
 	}
 	if e.Err == nil {
@@ -221,6 +239,18 @@ func (c *Cluster) move(from, to *node) {
 	if f := c.cfg.Trace.Moved; f != nil {
 		c.guard(func() { f(e) })
 	}
+}
+
+// dialForMove dials a connection at to. If the Quota does not let the dial begin it calls unblock, and
+// goes on. ctx has a deadline.
+func (c *Cluster) dialForMove(ctx context.Context, to *node, unblock func() (again bool)) error {
+	by, _ := ctx.Deadline()
+	begun, err := c.dialOne(ctx, to.addr, time.Until(by), movePatience, unblock)
+	if err == nil || begun || ctx.Err() != nil {
+		return err
+	}
+	unblock() // a Quota that refuses at once
+	return c.manager.Warm(ctx, to.addr, c.exist(to)+1)
 }
 
 // moveTimeout is how long a move may take.

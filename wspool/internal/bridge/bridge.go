@@ -98,6 +98,9 @@ var (
 	// has chosen.
 	Retire func(m any, o Observer, n int, cause error) (idle, leased int)
 
+	// Retirable returns how many connections of o Retire can choose.
+	Retirable func(m any, o Observer) int
+
 	// Doubt makes the idle connections of o prove that their peer lives before they are lent, and
 	// pings all.
 	Doubt func(m any, o Observer)

@@ -1,0 +1,132 @@
+package cluster
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/respool/respool/endpoint"
+	"github.com/respool/respool/internal/foreign"
+	"github.com/respool/respool/resource"
+	"github.com/respool/respool/wspool/internal/bridge"
+)
+
+// attempt is one dial that the cluster begins for itself: a probe, a move, or by grow. The context
+// of the creation has it.
+type attempt struct {
+	begun atomic.Bool // the Quota and the MakeGate have let it begin
+}
+
+type attemptKey struct{}
+
+// dialOne dials a connection of addr. begun reports whether the Quota and the MakeGate let the dial
+// begin; otherwise nothing is known about the endpoint. If they have not done so after wait dialOne
+// calls blocked, unless that is nil, and again as long as that returns true. After patience it gives
+// up: the creation is withdrawn.
+func (c *Cluster) dialOne(ctx context.Context, addr string, patience, wait time.Duration, blocked func() (again bool)) (begun bool, err error) {
+	a := new(attempt)
+	ctx, cancel := context.WithCancel(context.WithValue(ctx, attemptKey{}, a))
+	defer cancel()
+	if blocked != nil {
+		stop := c.afterUnbegun(a, wait, blocked)
+		defer stop()
+	}
+	stop := c.afterUnbegun(a, patience, func() bool { cancel(); return false })
+	defer stop()
+	err = bridge.MakeOne(ctx, c.manager, addr)
+	var refused *resource.Rejection // by a gate of wspool, which is asked later
+	return a.begun.Load() && !foreign.As(err, &refused), err
+}
+
+// afterUnbegun calls f after d if a has not begun, and, if f returns true, again after each further d.
+// The function that it returns waits for f.
+func (c *Cluster) afterUnbegun(a *attempt, d time.Duration, f func() (again bool)) (stop func()) {
+	ended, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		t := time.NewTicker(max(1, d))
+		defer t.Stop()
+		for {
+			select {
+			case <-t.C:
+				if a.begun.Load() || !f() {
+					return
+				}
+			case <-ended:
+				return
+			}
+		}
+	}()
+	return func() {
+		close(ended)
+		<-done
+	}
+}
+
+// freeings is how often a probe that waits calls freeUnit, at most.
+const freeings = 10
+
+// probe tries whether the endpoint works, by a dial. If that has no room, or a Quota or MakeGate does
+// not let it begin, it pings a connection.
+func (c *Cluster) probe(ctx context.Context, addr string) error {
+	patience := endpoint.DefaultProbeTimeout / 2
+	if by, ok := ctx.Deadline(); ok {
+		patience = time.Until(by) / 2
+	}
+	until := time.Now().Add(patience)
+	for {
+		left := max(1, time.Until(until))
+		// Callers that wait elsewhere may get the units that are freed first.
+		begun, err := c.dialOne(ctx, addr, left, left/freeings, func() bool { return c.freeUnit(addr) })
+		if err == nil || begun {
+			return err
+		}
+		var refused *resource.Rejection
+		if foreign.As(err, &refused) && refused.RetryAfter > 0 && refused.RetryAfter < time.Until(until) { // a pause after the last failure
+			t := time.NewTimer(refused.RetryAfter)
+			select {
+			case <-t.C:
+				continue
+			case <-ctx.Done():
+				t.Stop()
+			}
+		}
+		return c.pingOne(ctx, addr)
+	}
+}
+
+// pingOne pings a connection of addr, for a probe whose dial could not begin.
+func (c *Cluster) pingOne(ctx context.Context, addr string) error {
+	conn, err := c.manager.Acquire(ctx, addr)
+	if err != nil {
+		// That no connection became free is not the endpoint's failure. What a dial has shown
+		// meanwhile, Trace.Made has reported.
+		c.set.Observe(addr, endpoint.Evidence{Kind: endpoint.Local, Err: err})
+		return err
+	}
+	defer conn.Release()
+	_, err = conn.Ping(ctx)
+	return err
+}
+
+// freeUnit closes a connection of the endpoint that has the most, so that the Quota has a unit for a
+// dial of addr that waits for one. It does so only if addr has no connection: otherwise the
+// endpoints that are in use may keep all units, and one that has recovered is never dialled. At most
+// one connection is closed for each dial that begins anywhere. It reports whether to call it again.
+func (c *Cluster) freeUnit(addr string) (again bool) {
+	n := c.node(addr)
+	if n == nil || n.cfg.Quota == nil {
+		return false
+	}
+	have := bridge.Count(c.manager)
+	var from *node
+	for o, k := range have {
+		if at, ok := o.(*node); ok && k > 0 && (from == nil || k > have[from]) {
+			from = at
+		}
+	}
+	if have[n] == 0 && from != nil && !c.freed.Swap(true) {
+		bridge.Retire(c.manager, from, 1, ErrRebalanced)
+	}
+	return true
+}
