@@ -393,7 +393,7 @@ func (c *Cluster) grow(pick, other string) {
 		pause := growEvery
 		if c.fewer(n, o) {
 			// Trace.Made reports why it fails. A Quota that has nothing is not kept waiting.
-			if _, err := c.dialOne(c.ctx, pick, growFailed, 0, nil); err != nil {
+			if _, err := n.dialOne(c.ctx, growFailed, 0, nil); err != nil {
 				pause = growFailed
 			}
 		}

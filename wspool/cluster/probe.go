@@ -19,28 +19,28 @@ type attempt struct {
 
 type attemptKey struct{}
 
-// dialOne dials a connection of addr. begun reports whether the Quota and the MakeGate let the dial
+// dialOne dials a connection of n. begun reports whether the Quota and the MakeGate let the dial
 // begin; otherwise nothing is known about the endpoint. If they have not done so after wait dialOne
 // calls blocked, unless that is nil, and again as long as that returns true. After patience it gives
 // up: the creation is withdrawn.
-func (c *Cluster) dialOne(ctx context.Context, addr string, patience, wait time.Duration, blocked func() (again bool)) (begun bool, err error) {
+func (n *node) dialOne(ctx context.Context, patience, wait time.Duration, blocked func() (again bool)) (begun bool, err error) {
 	a := new(attempt)
 	ctx, cancel := context.WithCancel(context.WithValue(ctx, attemptKey{}, a))
 	defer cancel()
 	if blocked != nil {
-		stop := c.afterUnbegun(a, wait, blocked)
+		stop := a.afterUnbegun(wait, blocked)
 		defer stop()
 	}
-	stop := c.afterUnbegun(a, patience, func() bool { cancel(); return false })
+	stop := a.afterUnbegun(patience, func() bool { cancel(); return false })
 	defer stop()
-	err = bridge.MakeOne(ctx, c.manager, addr)
+	err = bridge.MakeOne(ctx, n.c.manager, n.addr)
 	var refused *resource.Rejection // by a gate of wspool, which is asked later
 	return a.begun.Load() && !foreign.As(err, &refused), err
 }
 
-// afterUnbegun calls f after d if a has not begun, and, if f returns true, again after each further d.
+// afterUnbegun calls f after d if the dial has not begun, and, if f returns true, again after each further d.
 // The function that it returns waits for f.
-func (c *Cluster) afterUnbegun(a *attempt, d time.Duration, f func() (again bool)) (stop func()) {
+func (a *attempt) afterUnbegun(d time.Duration, f func() (again bool)) (stop func()) {
 	ended, done := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
@@ -69,6 +69,10 @@ const freeings = 10
 // probe tries whether the endpoint works, by a dial. If that has no room, or a Quota or MakeGate does
 // not let it begin, it pings a connection.
 func (c *Cluster) probe(ctx context.Context, addr string) error {
+	n := c.node(addr)
+	if n == nil {
+		return errUnknown // it has left
+	}
 	patience := endpoint.DefaultProbeTimeout / 2
 	if by, ok := ctx.Deadline(); ok {
 		patience = time.Until(by) / 2
@@ -77,7 +81,7 @@ func (c *Cluster) probe(ctx context.Context, addr string) error {
 	for {
 		left := max(1, time.Until(until))
 		// Callers that wait elsewhere may get the units that are freed first.
-		begun, err := c.dialOne(ctx, addr, left, left/freeings, func() bool { return c.freeUnit(addr) })
+		begun, err := n.dialOne(ctx, left, left/freeings, n.freeUnit)
 		if err == nil || begun {
 			return err
 		}
@@ -91,17 +95,17 @@ func (c *Cluster) probe(ctx context.Context, addr string) error {
 				t.Stop()
 			}
 		}
-		return c.pingOne(ctx, addr)
+		return n.pingOne(ctx)
 	}
 }
 
-// pingOne pings a connection of addr, for a probe whose dial could not begin.
-func (c *Cluster) pingOne(ctx context.Context, addr string) error {
-	conn, err := c.manager.Acquire(ctx, addr)
+// pingOne pings a connection of n, for a probe whose dial could not begin.
+func (n *node) pingOne(ctx context.Context) error {
+	conn, err := n.c.manager.Acquire(ctx, n.addr)
 	if err != nil {
 		// That no connection became free is not the endpoint's failure. What a dial has shown
 		// meanwhile, Trace.Made has reported.
-		c.set.Observe(addr, endpoint.Evidence{Kind: endpoint.Local, Err: err})
+		n.observe(endpoint.Evidence{Kind: endpoint.Local, Err: err})
 		return err
 	}
 	defer conn.Release()
@@ -110,12 +114,12 @@ func (c *Cluster) pingOne(ctx context.Context, addr string) error {
 }
 
 // freeUnit closes a connection of the endpoint that has the most, so that the Quota has a unit for a
-// dial of addr that waits for one. It does so only if addr has no connection: otherwise the
+// dial of n that waits for one. It does so only if n has no connection: otherwise the
 // endpoints that are in use may keep all units, and one that has recovered is never dialled. At most
 // one connection is closed for each dial that begins anywhere. It reports whether to call it again.
-func (c *Cluster) freeUnit(addr string) (again bool) {
-	n := c.node(addr)
-	if n == nil || n.cfg.Quota == nil {
+func (n *node) freeUnit() (again bool) {
+	c := n.c
+	if n.cfg.Quota == nil {
 		return false
 	}
 	have := bridge.Count(c.manager)

@@ -221,7 +221,7 @@ func (c *Cluster) move(from, to *node) {
 		retire()
 		e.Err = c.manager.Warm(ctx, to.addr, c.exist(to)+1) // waits for the slot
 	} else {
-		e.Err = c.dialForMove(ctx, to, unblock)
+		e.Err = to.dialForMove(ctx, unblock)
 		if e.Err == nil && retired == 0 {
 			retire()
 		}
@@ -241,16 +241,16 @@ func (c *Cluster) move(from, to *node) {
 	}
 }
 
-// dialForMove dials a connection at to. If the Quota does not let the dial begin it calls unblock, and
+// dialForMove dials a connection of n. If the Quota does not let the dial begin it calls unblock, and
 // goes on. ctx has a deadline.
-func (c *Cluster) dialForMove(ctx context.Context, to *node, unblock func() (again bool)) error {
+func (n *node) dialForMove(ctx context.Context, unblock func() (again bool)) error {
 	by, _ := ctx.Deadline()
-	begun, err := c.dialOne(ctx, to.addr, time.Until(by), movePatience, unblock)
+	begun, err := n.dialOne(ctx, time.Until(by), movePatience, unblock)
 	if err == nil || begun || ctx.Err() != nil {
 		return err
 	}
 	unblock() // a Quota that refuses at once
-	return c.manager.Warm(ctx, to.addr, c.exist(to)+1)
+	return n.c.manager.Warm(ctx, n.addr, n.c.exist(n)+1)
 }
 
 // moveTimeout is how long a move may take.
