@@ -124,7 +124,8 @@ type Config struct {
 	ReplayRatio float64
 
 	// IdleAfter is for how long a connection must carry nothing before its lease ends.
-	// The last connection stays for as long as OnEvent is set. Zero: DefaultIdleAfter;
+	// The last connection stays for as long as OnEvent is set. What the server sends after the
+	// end of the lease comes to [wspool.Config.OnUnsolicited]. Zero: DefaultIdleAfter;
 	// negative: for ever.
 	IdleAfter time.Duration
 	// DrainWait is how long a connection that is drained may take for the calls and

@@ -14,8 +14,13 @@
 // gives them back when they have been idle (IdleAfter). The pool goes on to decide how they are
 // dialled, kept alive, aged and redialled. A leased connection counts towards the pool's MaxSize,
 // and [wspool.Config.Exchange] does not apply to it. The handshake of a protocol above WebSocket
-// belongs to [wspool.Config.OnConnect]; a server that sends messages before the first call needs
-// [wspool.Config.Greeting] or OnUnsolicited.
+// belongs to [wspool.Config.OnConnect].
+//
+// A message that arrives while no client has the connection, which is before its lease begins and
+// after IdleAfter, comes to [wspool.Config.OnUnsolicited] and neither to OnEvent nor to OnRequest.
+// Without OnUnsolicited it destroys the connection. So a server that sends pings of its own protocol
+// or events at any time needs both: OnRequest and OnEvent in the [Config], OnUnsolicited in the
+// [wspool.Config], which answers the same pings and may drop events ([wspool.DropUnsolicited]).
 //
 // A connection is drained, which means that it takes no more calls, that its calls are answered,
 // that its streams move, and that its lease ends then: when the pool wants it back

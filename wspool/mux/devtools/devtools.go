@@ -11,6 +11,10 @@
 // Sessions are those of Target.attachToTarget with flatten set. A session belongs to one
 // connection: give the calls of a session, and the one that attaches it, the same
 // mux.Request.Session, or use one connection.
+//
+// With OnEvent set the last connection stays with the client. An event that arrives while no client has
+// the connection destroys it, unless wspool.Config.OnUnsolicited is set: if commands enable events, set
+// OnEvent, or OnUnsolicited to wspool.DropUnsolicited.
 package devtools
 
 import (

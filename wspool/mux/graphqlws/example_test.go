@@ -16,7 +16,8 @@ import (
 	"github.com/respool/respool/wspool/mux/graphqlws"
 )
 
-// serve answers a query with one result and a subscription with three.
+// serve answers a query with one result and a subscription with three. It pings right behind
+// its connection_ack, as the protocol allows at any time.
 func serve(w http.ResponseWriter, r *http.Request) {
 	up := websocket.Upgrader{Subprotocols: []string{graphqlws.Subprotocol}}
 	ws, err := up.Upgrade(w, r, nil)
@@ -38,6 +39,7 @@ func serve(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case m.Type == "connection_init":
 			ws.WriteJSON(message{Type: "connection_ack"})
+			ws.WriteJSON(message{Type: "ping"})
 		case m.Type != "subscribe":
 		case strings.Contains(string(m.Payload), "subscription"):
 			for _, price := range []string{"10", "11", "12"} {
@@ -58,10 +60,11 @@ func Example() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	pool, err := wspool.New(wspool.Config{
-		URL:          "ws" + strings.TrimPrefix(server.URL, "http"),
-		MaxSize:      4,
-		Subprotocols: []string{graphqlws.Subprotocol},
-		OnConnect:    graphqlws.Connect(nil),
+		URL:           "ws" + strings.TrimPrefix(server.URL, "http"),
+		MaxSize:       4,
+		Subprotocols:  []string{graphqlws.Subprotocol},
+		OnConnect:     graphqlws.Connect(nil),
+		OnUnsolicited: graphqlws.Pong, // while no client has the connection
 	})
 	if err != nil {
 		panic(err)

@@ -2,9 +2,10 @@
 // queries, mutations and subscriptions on one connection.
 //
 //	pool, err := wspool.New(wspool.Config{
-//		URL:          "wss://example.com/graphql",
-//		Subprotocols: []string{graphqlws.Subprotocol},
-//		OnConnect:    graphqlws.Connect(payload),
+//		URL:           "wss://example.com/graphql",
+//		Subprotocols:  []string{graphqlws.Subprotocol},
+//		OnConnect:     graphqlws.Connect(payload),
+//		OnUnsolicited: graphqlws.Pong, // while no client has the connection
 //	})
 //	client, err := mux.New(pool, mux.Config{Codec: graphqlws.Codec{}, OnRequest: graphqlws.Pong})
 //	…
@@ -35,7 +36,8 @@ const Subprotocol = "graphql-transport-ws"
 // an [*Operation]. Each result of the server is a part of the stream; a call gets the one
 // result of its query or mutation, which [Decode] reads.
 //
-// The server pings with a message of its own, a [mux.Ask], which [Pong] answers.
+// The server pings with a message of its own, a [mux.Ask], which [Pong] answers: set it in both
+// configurations.
 type Codec struct{}
 
 // Operation is the body of a call or stream.
@@ -146,8 +148,14 @@ func (Codec) Classify(_ int, data []byte) (mux.Frame, error) {
 	return mux.Frame{Kind: kind, ID: id}, nil
 }
 
-// Pong answers the server's ping: set it as [mux.Config.OnRequest].
-func Pong(context.Context, mux.Message) (*mux.Message, error) {
+// Pong answers the server's ping. Set it as [mux.Config.OnRequest], and as OnUnsolicited of the
+// [wspool.Config]: a ping that arrives while no client has the connection, behind connection_ack
+// or after [mux.Config.IdleAfter], destroys the connection otherwise. It answers no other message,
+// so that a result which no lease has read does not pass for a ping.
+func Pong(_ context.Context, m mux.Message) (*mux.Message, error) {
+	if e, err := open(m.Data); err != nil || !jsonscan.Is(e.kind, "ping") {
+		return nil, nil
+	}
 	return &mux.Message{Type: websocket.TextMessage, Data: []byte(`{"type":"pong"}`)}, nil
 }
 

@@ -2,15 +2,23 @@ package graphqlws_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/gorilla/websocket"
 
+	"github.com/respool/respool/internal/memnet"
+	"github.com/respool/respool/wspool"
 	"github.com/respool/respool/wspool/mux"
 	"github.com/respool/respool/wspool/mux/graphqlws"
 	"github.com/respool/respool/wspool/mux/muxtest"
@@ -79,6 +87,101 @@ func TestDecode(t *testing.T) {
 			t.Errorf("%s: %v", m, err)
 		}
 	}
+}
+
+// Pong answers pings alone: what else arrives may be a result that no lease has read.
+func TestPong(t *testing.T) {
+	for message, want := range map[string]string{
+		`{"type":"ping"}`: `{"type":"pong"}`, `{"type":"ping","payload":{"type":"next"}}`: `{"type":"pong"}`,
+		`{"type":"pong"}`: "", `{"id":"7","type":"next","payload":{"type":"ping"}}`: "", `{"id":"7","type":"complete"}`: "", `ping`: "", ``: "",
+	} {
+		switch answer, err := graphqlws.Pong(t.Context(), text("%s", message)); {
+		case err != nil:
+			t.Errorf("%s: %v", message, err)
+		case answer == nil && want != "", answer != nil && string(answer.Data) != want:
+			t.Errorf("%s: got %v, want %s", message, answer, want)
+		}
+	}
+}
+
+// pinging serves connections that ping right behind connection_ack and then every 300 ms, and
+// answers every operation with n. pongs counts the answers to its pings.
+func pinging(pongs *atomic.Int64) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		up := websocket.Upgrader{Subprotocols: []string{graphqlws.Subprotocol}}
+		ws, err := up.Upgrade(w, r, nil)
+		if err != nil {
+			return
+		}
+		defer ws.Close()
+		over := make(chan struct{})
+		defer close(over)
+		var mu sync.Mutex // of writes
+		send := func(format string, args ...any) error {
+			mu.Lock()
+			defer mu.Unlock()
+			return ws.WriteMessage(websocket.TextMessage, fmt.Appendf(nil, format, args...))
+		}
+		for {
+			var m struct{ ID, Type string }
+			if ws.ReadJSON(&m) != nil {
+				return
+			}
+			switch m.Type {
+			case "connection_init":
+				send(`{"type":"connection_ack"}`)
+				go func() {
+					for send(`{"type":"ping"}`) == nil {
+						select {
+						case <-over:
+							return
+						case <-time.After(300 * time.Millisecond):
+						}
+					}
+				}()
+			case "pong":
+				pongs.Add(1)
+			case "subscribe":
+				send(`{"id":%q,"type":"next","payload":{"data":{"n":1}}}`, m.ID)
+				send(`{"id":%q,"type":"complete"}`, m.ID)
+			}
+		}
+	}
+}
+
+// Pings behind connection_ack, during calls, and while the connection is back in the pool are
+// answered, and all calls use one connection.
+func TestPong_Idle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var pongs atomic.Int64
+		l := memnet.Listen(1 << 12)
+		server := &http.Server{Handler: pinging(&pongs)}
+		done := make(chan struct{})
+		go func() { defer close(done); server.Serve(l) }()
+		defer func() { server.Close(); <-done }()
+		pool, err := wspool.New(wspool.Config{
+			URL: "ws://mem/", NetDial: l.Dial, MaxSize: 4, Subprotocols: []string{graphqlws.Subprotocol},
+			OnConnect: graphqlws.Connect(nil), OnUnsolicited: graphqlws.Pong,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer pool.Close(context.Background())
+		client, err := mux.New(pool, mux.Config{Codec: graphqlws.Codec{}, OnRequest: graphqlws.Pong, IdleAfter: 100 * time.Millisecond})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer client.Close(context.Background())
+		for range 4 {
+			if err := graphqlws.Call(t.Context(), client, graphqlws.Operation{Query: "{ n }"}, nil); err != nil {
+				t.Error(err)
+			}
+			time.Sleep(700 * time.Millisecond)
+		}
+		if s := pool.Stats(); s.Made != 1 || s.Idle != 1 || s.Unsolicited < 4 || pongs.Load() < 8 {
+			t.Errorf("%d pongs, %v", pongs.Load(), s)
+		}
+	})
 }
 
 // Classify finds what encoding/json finds, wherever the id and the type are and however they are

@@ -14,6 +14,10 @@
 //		Method: "eth_subscribe", Params: []string{"newHeads"},
 //	}}, mux.StreamConfig{})
 //
+// If the server sends notifications or requests of its own, set [mux.Config.OnEvent] and OnRequest,
+// and wspool.Config.OnUnsolicited for those that arrive while no client has the connection: they
+// destroy the connection otherwise.
+//
 // It follows https://www.jsonrpc.org/specification, and is lenient in what it accepts: ids
 // that come back as strings, or as numbers with a fraction of zeros, are those that were sent.
 package jsonrpc
