@@ -53,8 +53,9 @@ type Request struct {
 	MaxWait time.Duration
 	// Shared says that the caller shares the resource among many uses and keeps the lease
 	// for long: until it is idle, or [Config.Recall] asks for it. Such a lease is not
-	// reported as overdue, and [ResourceInfo.Shared] shows it. Nothing else depends on it
-	// here; package wspool reads messages of such a lease differently.
+	// reported as overdue, and [ResourceInfo.Shared] shows it. In an outage it counts as a
+	// lease that could end, as every other does, so that no caller fails at once: see
+	// [FailFast]. Package wspool reads messages of such a lease differently.
 	Shared bool
 }
 
@@ -309,6 +310,11 @@ const (
 	// that the outage has lasted. Creations that run when an outage begins continue, and their
 	// failures count too, so a pool that was growing can report many at once. Other callers
 	// wait; if their contexts end their errors have the last failure.
+	//
+	// Every lease counts as one that could end, however long it lasts. If the pool has a lease
+	// that is kept for long (a subscription, a [Request.Shared]), all of its callers wait in an
+	// outage until their contexts end, and do not get [ErrOutage]. Callers that are to fail at
+	// once need a pool without such leases, or a [Request.MaxWait].
 	//
 	// While a MakeGate or Quota has refused and no creation is tried, a caller that nothing
 	// else can serve and whose deadline comes before the next try gets the refusal at once. It

@@ -43,7 +43,9 @@ func (e *permanentError) Unwrap() error { return e.err }
 // it left off) and then reads until the connection ends. When f returns an error, the
 // connection is destroyed, and f is called again with another one; its Gap describes the time
 // between. f may run for as long as it likes; meanwhile the connection counts towards
-// MaxSize.
+// MaxSize, and as a lease that could end: in an outage callers of the same pool do not fail
+// at once but wait until their contexts end ([resource.FailFast]). Use a pool of its own for
+// subscriptions if other callers must fail at once.
 //
 // Subscribe blocks until f returns nil, and then returns nil; until f returns an error of
 // [Permanent], and then returns the error that it wraps; or until ctx ends, which f must heed

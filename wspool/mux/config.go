@@ -14,7 +14,8 @@ import (
 
 // Leaser lends connections: a [*wspool.Pool], or one key of a [wspool.Manager] (see [Key]). If it
 // has a method Attach as [wspool.Pool] has, it is called with each [Client] that uses the Leaser, so
-// that the meter of the pool has the figures of the client.
+// that the meter of the pool has the figures of the client. Other callers of that pool do not fail
+// at once in an outage while the client has a connection: see [resource.FailFast].
 type Leaser interface {
 	AcquireWith(ctx context.Context, r resource.Request) (*wspool.Conn, error)
 }

@@ -13,7 +13,9 @@
 // A [Client] leases connections from the pool as its load grows ([Config.MaxConns], GrowAt) and
 // gives them back when they have been idle (IdleAfter). The pool goes on to decide how they are
 // dialled, kept alive, aged and redialled. A leased connection counts towards the pool's MaxSize,
-// and [wspool.Config.Exchange] does not apply to it. The handshake of a protocol above WebSocket
+// and [wspool.Config.Exchange] does not apply to it. It also counts as a lease that could end: while
+// dials fail, callers that use the pool beside the client do not fail at once but wait until their
+// contexts end ([resource.FailFast]), so they are better served by a pool of their own. The handshake of a protocol above WebSocket
 // belongs to [wspool.Config.OnConnect].
 //
 // A message that arrives while no client has the connection, which is before its lease begins and
