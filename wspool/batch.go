@@ -160,7 +160,7 @@ func (c *Conn) writeAll(batch []Message) error {
 	}
 	if last > 0 {
 		l.mu.Lock()
-		c.state.out += last // readyToWrite has counted one
+		c.state.sentAll(last) // readyToWrite has counted one
 		l.mu.Unlock()
 	}
 	return write(l, batch[last])

@@ -202,9 +202,11 @@ func TestLeaseState(t *testing.T) {
 	for _, tc := range []struct {
 		steps     string // w: written, r: read, d: read and dropped, c: complete
 		last, one bool   // complete for ReplyLast, for ReplyEach
+		owed      int
 	}{
-		{"", true, true}, {"w", false, false}, {"wr", true, true}, {"wwr", true, false}, {"wrr", true, false},
-		{"wwrr", true, true}, {"wrw", false, false}, {"wd", true, false}, {"wwc", true, true}, {"wrd", true, true},
+		{"", true, true, 0}, {"w", false, false, 1}, {"wr", true, true, 0}, {"wwr", true, false, 1}, {"wrr", true, false, 0},
+		{"wwrr", true, true, 0}, {"wrw", false, false, 1}, {"wd", true, false, 0}, {"wwc", true, true, 0}, {"wrd", true, true, 0},
+		{"rw", false, true, 1}, {"rwwr", true, true, 1}, {"rwr", true, false, 0},
 	} {
 		var s leaseState
 		for _, step := range tc.steps {
@@ -222,6 +224,9 @@ func TestLeaseState(t *testing.T) {
 		}
 		if last, one := s.incomplete(ReplyLast) == nil, s.incomplete(ReplyEach) == nil; last != tc.last || one != tc.one || s.incomplete(Unpaired) != nil {
 			t.Errorf("%q: complete %v for ReplyLast, %v for ReplyEach", tc.steps, last, one)
+		}
+		if s.owed != tc.owed {
+			t.Errorf("%q: owed %d, want %d", tc.steps, s.owed, tc.owed)
 		}
 		if s.exchanged() != (tc.steps != "") {
 			t.Errorf("%q: exchanged %v", tc.steps, s.exchanged())

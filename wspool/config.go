@@ -144,9 +144,13 @@ type Config struct {
 	// OnConnect sets a new connection up before it is pooled: it signs in, subscribes, reads a
 	// greeting. It has the connection to itself until it returns, and must return when ctx
 	// ends, which DialTimeout bounds. An error fails the dial. Exchange does not apply to it,
-	// and it may read first, but a message that it leaves unread fails the dial too.
-	// [Conn.SetValue] passes what it found, such as the id of a session, to the leases of the
-	// connection. Nil: nothing to set up.
+	// and it may read first. [Conn.SetValue] passes what it found, such as the id of a session,
+	// to the leases of the connection.
+	//
+	// A message that OnConnect leaves unread fails the dial with [ErrUnread], unless
+	// OnUnsolicited is set and OnConnect has read at least one message for each that it wrote:
+	// then the message goes to OnUnsolicited, as one that arrives later does. So if a reply has
+	// several parts OnConnect must read all of them. Nil: nothing to set up.
 	OnConnect func(ctx context.Context, c *Conn) error
 	// Greeting says that the server speaks first: each dial waits for one message, and fails
 	// if none arrives within DialTimeout. OnConnect, if set, is called after that and gets the
@@ -173,8 +177,9 @@ type Config struct {
 	Quiet time.Duration
 	// OnUnsolicited is called with each message that belongs to no lease: one that arrives
 	// while the connection is not leased, or, unless Exchange is Unpaired, before the lease
-	// has written anything. It returns the answer to send, nil for none; an error destroys
-	// the connection, and so does a panic.
+	// has written anything; or behind the last reply that OnConnect has read, as an event does
+	// with which a server welcomes its clients. It returns the answer to send, nil for none; an
+	// error destroys the connection, and so does a panic.
 	//
 	// It is also called with a message that a lease left unread, if the message had arrived
 	// whole and the lease has otherwise kept Exchange. That can be a ping of the

@@ -73,7 +73,8 @@
 // is dropped or answered instead, up to [Config.UnsolicitedLimit] a minute. After its first
 // write a lease receives every message, unsolicited ones included; the caller must be able to
 // recognize them. A server that speaks first needs [Config.Greeting], or an OnConnect that
-// reads.
+// reads. A message right behind the last reply that OnConnect reads is unsolicited with
+// [Config.OnUnsolicited]; without, it fails the dial.
 //
 // # Liveness
 //

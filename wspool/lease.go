@@ -216,7 +216,7 @@ func (c *lease) dirtyLocked() error {
 	arrived := l.frames.State()
 	waiting, partial := l.watch.pending.r != nil || arrived.MessagePending, arrived.Partial || l.raw.MidRecord()
 	switch {
-	case !c.expects(): // what has arrived belongs to no lease: restLocked has it dealt with
+	case !c.expects() || c.answered(): // what has arrived belongs to no lease: restLocked has it dealt with
 		return nil
 	case incomplete == nil && c.quarantines(): // the quarantine drops late messages
 	case !known && (l.hub.cfg.OnUnsolicited != nil || l.heartbeat.owesAnswer()):
@@ -326,6 +326,7 @@ func (c *lease) handOver() {
 type leaseState struct {
 	running int  // reads and writes that have not returned
 	out, in int  // messages written, and begun to be read
+	owed    int  // of those written: how many no message read since can have answered
 	awaits  bool // no message has been read since the last was written
 	writing bool // a writer is open
 	stale   bool // an operation has failed with ErrStale
@@ -334,14 +335,19 @@ type leaseState struct {
 }
 
 // sent counts a message that is written.
-func (s *leaseState) sent() {
-	s.out++
+func (s *leaseState) sent() { s.sentAll(1) }
+
+// sentAll counts n messages that are written at once.
+func (s *leaseState) sentAll(n int) {
+	s.out += n
+	s.owed += n
 	s.awaits = true
 }
 
 // received counts a message that begins to be read.
 func (s *leaseState) received() {
 	s.in++
+	s.owed = max(s.owed-1, 0)
 	s.awaits = false
 }
 
@@ -354,7 +360,7 @@ func (s *leaseState) dropped() {
 // complete notes that no more messages will answer what was written.
 func (s *leaseState) complete() {
 	s.awaits = false
-	s.in = s.out
+	s.in, s.owed = s.out, 0
 }
 
 // exchanged reports whether messages were written, read or dropped.
@@ -392,6 +398,13 @@ func (s *leaseState) incomplete(x Exchange) error {
 // expects reports whether a message that arrives now can be for the lease.
 func (c *lease) expects() bool {
 	return c.state.out > 0 || c.state.shared || c.detached || c.link.hub.cfg.Exchange == Unpaired
+}
+
+// answered reports whether what has arrived at the end of a set-up is unsolicited: OnUnsolicited is
+// there to judge it, and OnConnect has read a message for each that it wrote, so that none can be
+// the reply to one of those. No caller has had the connection yet, whose reply it could be.
+func (c *lease) answered() bool {
+	return c.early && c.state.owed == 0 && c.link.hub.cfg.OnUnsolicited != nil
 }
 
 // incomplete returns how the lease has violated Config.Exchange; nil: it has not. A Health

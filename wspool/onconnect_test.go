@@ -183,6 +183,106 @@ func greeter(ws *websocket.Conn) {
 	echo(ws)
 }
 
+// A message behind the last reply that OnConnect reads goes to OnUnsolicited, which may drop it,
+// whether it has come whole or in part, and whoever has read it. It reaches no lease.
+func TestOnConnect_MessageBehindReply(t *testing.T) {
+	event := frame(websocket.TextMessage, "event")
+	for name, first := range map[string]int{"whole": len(event), "in part": 3, "later": 0} {
+		for variant, set := range map[string]func(*wspool.Config){
+			"hot":     func(*wspool.Config) {},
+			"watched": func(cfg *wspool.Config) { cfg.WatchAfter = -1 },
+			"opaque":  opaque,
+		} {
+			for stay, d := range map[string]time.Duration{"at once": 0, "after a while": 5 * time.Second} {
+				t.Run(name+"/"+variant+"/"+stay, func(t *testing.T) {
+					bubble(t, func(t *testing.T) {
+						peer := listenMem(t, 4096, func(ws *websocket.Conn) {
+							ws.WriteMessage(websocket.TextMessage, []byte("welcome"))
+							ws.ReadMessage()
+							ws.NetConn().Write(append(frame(websocket.TextMessage, "hello me"), event[:first]...))
+							time.Sleep(ms)
+							ws.NetConn().Write(event[first:])
+							echo(ws)
+						})
+						set(&peer.cfg)
+						var got []string
+						peer.cfg.OnUnsolicited = func(_ context.Context, m wspool.Message) (*wspool.Message, error) {
+							got = append(got, string(m.Data))
+							return nil, nil
+						}
+						peer.cfg.OnConnect = func(ctx context.Context, c *wspool.Conn) error { return errors.Join(signIn(ctx, c), sleep(d)) }
+						p := pool(t, peer.cfg)
+						for range 3 {
+							c := acquire(t, p)
+							time.Sleep(2 * ms) // the rest arrives before this lease writes
+							ask(t, c, "x")
+							c.Release()
+						}
+						if s := p.Stats(); len(got) != 1 || got[0] != "event" || s.Made != 1 || s.Unsolicited != 1 || s.Tainted != 0 {
+							t.Errorf("OnUnsolicited got %q; %v", got, s)
+						}
+					})
+				})
+			}
+		}
+	}
+}
+
+// A message that OnConnect leaves unread fails the dial if it can be the reply to one that
+// OnConnect wrote, or if no OnUnsolicited is there to judge it.
+func TestOnConnect_ReplyUnread(t *testing.T) {
+	writes := func(ctx context.Context, c *wspool.Conn, messages ...string) error {
+		for _, m := range messages {
+			if err := c.WriteMessage(ctx, websocket.TextMessage, []byte(m)); err != nil {
+				return err
+			}
+		}
+		_, _, err := c.ReadMessage(ctx)
+		return err
+	}
+	for name, tc := range map[string]struct {
+		judge func(context.Context, wspool.Message) (*wspool.Message, error)
+		f     func(ctx context.Context, c *wspool.Conn) error
+	}{
+		"two written": {wspool.DropUnsolicited, func(ctx context.Context, c *wspool.Conn) error { return writes(ctx, c, "a", "b") }},
+		"two written, one more read before": {wspool.DropUnsolicited, func(ctx context.Context, c *wspool.Conn) error {
+			_, _, err := c.ReadMessage(ctx)
+			return errors.Join(err, writes(ctx, c, "a", "b"))
+		}},
+		"a batch": {wspool.DropUnsolicited, func(ctx context.Context, c *wspool.Conn) error {
+			m := wspool.Message{Type: websocket.TextMessage, Data: []byte("a")}
+			_, err := c.WriteBatch(ctx, []wspool.Message{m, m, m})
+			return errors.Join(err, writes(ctx, c))
+		}},
+		"written last": {wspool.DropUnsolicited, func(ctx context.Context, c *wspool.Conn) error {
+			err := writes(ctx, c, "a")
+			return errors.Join(err, c.WriteMessage(ctx, websocket.TextMessage, []byte("b")))
+		}},
+		"no OnUnsolicited": {nil, func(ctx context.Context, c *wspool.Conn) error {
+			err := writes(ctx, c, "a") // reads the welcome
+			return errors.Join(err, sleep(time.Second))
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				peer := listenMem(t, 4096, func(ws *websocket.Conn) {
+					ws.WriteMessage(websocket.TextMessage, []byte("welcome"))
+					echo(ws)
+				})
+				peer.cfg.OnUnsolicited = tc.judge
+				peer.cfg.OnConnect = func(ctx context.Context, c *wspool.Conn) error { return errors.Join(tc.f(ctx, c), sleep(ms)) }
+				p := pool(t, peer.cfg)
+				if c, err := p.Acquire(t.Context()); !errors.Is(err, wspool.ErrUnread) {
+					if err == nil {
+						c.Release()
+					}
+					t.Errorf("Acquire: %v", err)
+				}
+			})
+		})
+	}
+}
+
 // OnConnect may read before it writes, and leave with a write without a reply; its
 // Conn is of no use afterwards.
 func TestSetUp(t *testing.T) {
