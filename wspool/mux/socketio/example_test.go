@@ -16,8 +16,8 @@ import (
 	"github.com/respool/respool/wspool/mux/socketio"
 )
 
-// serve accepts the main namespace, and acknowledges each event of the client with its
-// arguments, after an event of its own.
+// serve accepts the main namespace, emits an event on connection, and acknowledges each event of the
+// client with its arguments, after an event of its own.
 func serve(w http.ResponseWriter, r *http.Request) {
 	var up websocket.Upgrader
 	ws, err := up.Upgrade(w, r, nil)
@@ -33,6 +33,7 @@ func serve(w http.ResponseWriter, r *http.Request) {
 		}
 		if bytes.HasPrefix(data, []byte("40")) {
 			ws.WriteMessage(websocket.TextMessage, []byte(`40{"sid":"y"}`))
+			ws.WriteMessage(websocket.TextMessage, []byte(`42["welcome"]`))
 			continue
 		}
 		reply, err := server(mux.Message{Type: websocket.TextMessage, Data: data})
@@ -52,9 +53,10 @@ func Example() {
 	defer cancel()
 	codec := socketio.Codec{}
 	pool, err := wspool.New(wspool.Config{
-		URL:       "ws" + strings.TrimPrefix(server.URL, "http") + "/socket.io/?EIO=4&transport=websocket",
-		MaxSize:   4,
-		OnConnect: codec.Connect(nil),
+		URL:           "ws" + strings.TrimPrefix(server.URL, "http") + "/socket.io/?EIO=4&transport=websocket",
+		MaxSize:       4,
+		OnConnect:     codec.Connect(nil),
+		OnUnsolicited: codec.Answer(nil), // while no client has the connection
 	})
 	if err != nil {
 		panic(err)
@@ -66,7 +68,7 @@ func Example() {
 		OnRequest: codec.Answer(nil),
 		OnEvent: func(ctx context.Context, m mux.Message) error {
 			event, err := socketio.ParseEvent(m)
-			if err != nil {
+			if err != nil || event.Name != "kitchen" {
 				return err
 			}
 			var load string

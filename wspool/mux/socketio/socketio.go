@@ -2,13 +2,19 @@
 // acknowledges, many in flight on one connection.
 //
 //	pool, err := wspool.New(wspool.Config{
-//		URL:       "wss://example.com/socket.io/?EIO=4&transport=websocket",
-//		OnConnect: codec.Connect(nil),
+//		URL:           "wss://example.com/socket.io/?EIO=4&transport=websocket",
+//		OnConnect:     codec.Connect(nil),
+//		OnUnsolicited: codec.Answer(nil), // while no client has the connection
 //	})
 //	client, err := mux.New(pool, mux.Config{Codec: codec, OnRequest: codec.Answer(handler), OnEvent: onEvent})
 //	…
 //	reply, err := client.Call(ctx, mux.Request{Body: socketio.Event{Name: "sum", Args: []any{1, 2}}})
 //	err = socketio.Decode(reply, &sum)
+//
+// Without OnUnsolicited a ping or an event that arrives while no client has the connection destroys
+// it, and an event that the server emits on connection, right behind its answer to the CONNECT, fails
+// the dial. [Codec.Answer] drops such events: they do not come to OnEvent. A function that wants them
+// reads them with [ParseEvent] and leaves the other messages to Answer.
 //
 // It follows revision 5 of the Socket.IO protocol over revision 4 of Engine.IO, with the
 // WebSocket transport alone (https://socket.io/docs/v4/socket-io-protocol). Binary
@@ -36,7 +42,8 @@ import (
 // reply is the acknowledgement.
 //
 // An event of the server is a [mux.Event], or a [mux.Ask] if the server wants it acknowledged.
-// So is the ping of the server. Both come to [mux.Config.OnRequest]: see [Codec.Answer].
+// So is the ping of the server. Both come to [mux.Config.OnRequest], or to OnUnsolicited of the
+// wspool.Config while no client has the connection: see [Codec.Answer].
 type Codec struct {
 	Namespace string // such as "/admin"; empty: the main one, "/"
 }
@@ -308,13 +315,21 @@ func ParseEvent(m mux.Message) (Received, error) {
 	return r, nil
 }
 
-// Answer returns a function for [mux.Config.OnRequest] that answers the server's pings, and
-// acknowledges its events with what handler returns. An error of handler destroys the
-// connection. Events with binary attachments get no acknowledgement, nor does any event if
-// handler is nil.
+// Answer returns a function for [mux.Config.OnRequest], and for OnUnsolicited of the wspool.Config,
+// that answers the server's pings, and acknowledges its events with what handler returns. An error
+// of handler destroys the connection. Events with binary attachments get no acknowledgement, nor
+// does any event if handler is nil. Of other messages, which only OnUnsolicited gets, one with which
+// the server disconnects is an error ([mux.ErrAway]); the rest is dropped.
 func (c Codec) Answer(handler func(ctx context.Context, e Received) (args []any, err error)) func(context.Context, mux.Message) (*mux.Message, error) {
 	return func(ctx context.Context, m mux.Message) (*mux.Message, error) {
-		if len(m.Data) > 0 && m.Data[0] == enginePing {
+		frame, err := c.Classify(m.Type, m.Data)
+		switch {
+		case err == nil && frame.Kind == mux.Away:
+			return nil, mux.ErrAway // calls on the connection would not be answered
+		case err != nil || frame.Kind != mux.Ask:
+			return nil, nil
+		}
+		if m.Data[0] == enginePing {
 			pong := append([]byte{enginePong}, m.Data[1:]...)
 			return &mux.Message{Type: websocket.TextMessage, Data: pong}, nil
 		}

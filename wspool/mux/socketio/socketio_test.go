@@ -6,11 +6,19 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"regexp"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/gorilla/websocket"
 
+	"github.com/respool/respool/internal/memnet"
+	"github.com/respool/respool/wspool"
 	"github.com/respool/respool/wspool/mux"
 	"github.com/respool/respool/wspool/mux/muxtest"
 	"github.com/respool/respool/wspool/mux/socketio"
@@ -126,4 +134,106 @@ func TestAnswer(t *testing.T) {
 	if err != nil || !bytes.Equal(empty.Data, []byte(`435[]`)) {
 		t.Errorf("no result: %v, %v", empty, err)
 	}
+}
+
+// As OnUnsolicited the function of Answer gets every message: it acknowledges nothing that is no
+// request, and gives up a connection from which the server has disconnected the namespace.
+func TestAnswer_Unsolicited(t *testing.T) {
+	codec := socketio.Codec{Namespace: "/admin"}
+	handled := codec.Answer(func(context.Context, socketio.Received) ([]any, error) { return nil, errors.New("called") })
+	for name, answer := range map[string]func(context.Context, mux.Message) (*mux.Message, error){"handler": handled, "none": codec.Answer(nil)} {
+		for message, want := range map[string]error{
+			`42/admin,["price",1]`: nil, `43/admin,7[]`: nil, `40/admin,{"sid":"x"}`: nil, `4212["other namespace"]`: nil, `6`: nil, `x`: nil, ``: nil,
+			`1`: mux.ErrAway, `41/admin,`: mux.ErrAway, `41`: nil,
+		} {
+			if got, err := answer(t.Context(), text("%s", message)); got != nil || !errors.Is(err, want) {
+				t.Errorf("%s, %q: got %v, %v; want %v", name, message, got, err, want)
+			}
+		}
+	}
+}
+
+// An event that the server emits on connection does not fail the dial, and pings and events while
+// the connection is back in the pool leave it there.
+func TestAnswer_Idle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		codec := socketio.Codec{}
+		var pongs, events atomic.Int64
+		serve := func(w http.ResponseWriter, r *http.Request) {
+			var up websocket.Upgrader
+			ws, err := up.Upgrade(w, r, nil)
+			if err != nil {
+				return
+			}
+			defer ws.Close()
+			over := make(chan struct{})
+			defer close(over)
+			var mu sync.Mutex // of writes
+			send := func(m string) error {
+				mu.Lock()
+				defer mu.Unlock()
+				return ws.WriteMessage(websocket.TextMessage, []byte(m))
+			}
+			send(`0{"sid":"x","upgrades":[],"pingInterval":300,"pingTimeout":20000}`)
+			for {
+				_, m, err := ws.ReadMessage()
+				if err != nil {
+					return
+				}
+				switch m := string(m); {
+				case m == "40":
+					send(`40{"sid":"y"}`)
+					send(`42["welcome","hello"]`)
+					go func() {
+						for {
+							select {
+							case <-over:
+								return
+							case <-time.After(300 * time.Millisecond):
+								send("2")
+								send(`42["news"]`)
+							}
+						}
+					}()
+				case m == "3":
+					pongs.Add(1)
+				case strings.HasPrefix(m, "42"):
+					send("43" + packets.FindStringSubmatch(m)[2] + "[6]")
+				}
+			}
+		}
+		l := memnet.Listen(1 << 12)
+		server := &http.Server{Handler: http.HandlerFunc(serve)}
+		done := make(chan struct{})
+		go func() { defer close(done); server.Serve(l) }()
+		defer func() { server.Close(); <-done }()
+		pong := codec.Answer(nil)
+		pool, err := wspool.New(wspool.Config{
+			URL: "ws://mem/", NetDial: l.Dial, MaxSize: 4, OnConnect: codec.Connect(nil),
+			OnUnsolicited: func(ctx context.Context, m mux.Message) (*mux.Message, error) {
+				if _, err := socketio.ParseEvent(m); err == nil {
+					events.Add(1)
+				}
+				return pong(ctx, m)
+			},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer pool.Close(context.Background())
+		client, err := mux.New(pool, mux.Config{Codec: codec, OnRequest: pong, IdleAfter: 100 * time.Millisecond})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer client.Close(context.Background())
+		for range 4 {
+			if _, err := client.Call(t.Context(), mux.Request{Body: socketio.Event{Name: "sum", Args: []any{1}}}); err != nil {
+				t.Error(err)
+			}
+			time.Sleep(700 * time.Millisecond)
+		}
+		if s := pool.Stats(); s.Made != 1 || s.Idle != 1 || pongs.Load() < 8 || events.Load() < 4 {
+			t.Errorf("%d pongs, %d events, %v", pongs.Load(), events.Load(), s)
+		}
+	})
 }
