@@ -13,6 +13,7 @@ import (
 
 	"github.com/respool/respool/endpoint"
 	"github.com/respool/respool/internal/attached"
+	"github.com/respool/respool/internal/foreign"
 	"github.com/respool/respool/internal/tasks"
 	"github.com/respool/respool/resource"
 	"github.com/respool/respool/wspool"
