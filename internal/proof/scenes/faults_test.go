@@ -82,6 +82,8 @@ var phases = []struct {
 		})
 	}},
 	{"reading", func(r *trial) {
+		// The first part of the answer must come in this time, also on a busy machine.
+		r.cfg.PongWait = 3 * time.Second
 		r.leased(much, false, func(c *relay.Conn) { c.Down().After(c.Down().Passed()+int64(r.size)/8, func() { r.do(c) }) })
 	}},
 	{"closing", func(r *trial) {
