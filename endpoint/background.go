@@ -159,15 +159,16 @@ func (s *Set) join() {
 			}
 		}
 		for _, m := range r.retire() {
-			if cancel := s.probes[m]; cancel != nil {
-				cancel()
+			probe, probing := s.probes[m]
+			if probing {
+				probe.cancel()
 			}
 			if !s.beginLocked("OnLeave") {
 				continue
 			}
 			ctx, cancel := context.WithCancelCause(s.ctx)
 			s.leaves[m] = cancel
-			leaves = append(leaves, func() { s.leave(ctx, cancel, m) })
+			leaves = append(leaves, func() { s.leave(ctx, cancel, m, probe.done) })
 		}
 	})
 	for _, f := range leaves {
@@ -175,16 +176,24 @@ func (s *Set) join() {
 	}
 }
 
-// leave calls OnLeave.
-func (s *Set) leave(ctx context.Context, cancel context.CancelCauseFunc, m *member) {
+// leave calls OnLeave. probed is closed when the probe of m that was canceled has returned; nil:
+// there was none.
+func (s *Set) leave(ctx context.Context, cancel context.CancelCauseFunc, m *member, probed <-chan struct{}) {
 	defer s.end("OnLeave")
 	defer cancel(nil)
 	if s.cfg.OnLeave != nil {
 		_ = s.isolated("OnLeave", func() error { s.cfg.OnLeave(ctx, m.addr); return nil })
 	}
+	hurried := context.Cause(ctx) == ErrReturned
+	if probed != nil { // once it is forgotten, and listed again, it would be probed twice at once
+		select {
+		case <-probed:
+		case <-ctx.Done(): // it is listed again, and stays
+		}
+	}
 	s.change(func(r *roster, now time.Duration) {
 		delete(s.leaves, m)
-		if r.left(m, context.Cause(ctx) == ErrReturned, now) {
+		if r.left(m, hurried, now) {
 			select {
 			case s.rejoin <- struct{}{}:
 			default:
@@ -222,9 +231,13 @@ func (s *Set) due() time.Duration {
 				continue
 			}
 			ctx, cancel := context.WithTimeout(s.ctx, s.cfg.ProbeTimeout)
-			s.probes[m] = cancel
+			done := make(chan struct{})
+			s.probes[m] = runningProbe{cancel, done}
 			addr, number := m.addr, m.probe
-			probes = append(probes, func() { s.probe(ctx, cancel, m, addr, number) })
+			probes = append(probes, func() {
+				defer close(done)
+				s.probe(ctx, cancel, m, addr, number)
+			})
 		}
 		// Stored first: an observation from now on sets it again.
 		if s.fading.Swap(false) {
@@ -277,6 +290,12 @@ func (s *Set) judge(clues []clue) {
 	if some {
 		s.Refresh()
 	}
+}
+
+// runningProbe is a probe that runs.
+type runningProbe struct {
+	cancel context.CancelFunc
+	done   chan struct{} // closed when it has returned
 }
 
 // probe runs one probe.

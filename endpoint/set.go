@@ -34,7 +34,7 @@ type Set struct {
 	roster    *roster
 	joined    chan struct{} // closed when there is something to rank
 	suspects  atomic.Int64  // of the roster
-	probes    map[*member]context.CancelFunc
+	probes    map[*member]runningProbe
 	leaves    map[*member]context.CancelCauseFunc
 	planned   time.Duration // when the clock will look again
 	updated   int64
@@ -65,7 +65,7 @@ func NewSet(cfg SetConfig) (*Set, error) {
 		cfg: cfg.withDefaults(), start: time.Now(),
 		updates: make(chan Update), rejoin: make(chan struct{}, 1), refresh: make(chan struct{}, 1), wake: make(chan struct{}, 1),
 		joined: make(chan struct{}),
-		probes: make(map[*member]context.CancelFunc), leaves: make(map[*member]context.CancelCauseFunc),
+		probes: make(map[*member]runningProbe), leaves: make(map[*member]context.CancelCauseFunc),
 		running: make(map[string]int),
 	}
 	s.ctx, s.stop = context.WithCancel(context.Background())
