@@ -203,15 +203,15 @@ func TestStream_LostAfterItWasOpened(t *testing.T) {
 		c, read := deafClient(t, Config{Codec: lines{}})
 		close(read)
 		s := newStream(c, StreamConfig{Resume: func(Message) (Request, bool) { return Request{}, true }})
-		for range 2 {
+		for i := range 2 {
 			n := chosen(t, c)
 			n.mu.Lock()
 			n.attachLocked(s, 1, "", Message{})
 			n.mu.Unlock()
-			if c.stats.acquired.Load() == 2 {
-				break
+			if i == 0 {
+				n.fail(errors.New("cut"))
+				synctest.Wait()
 			}
-			n.fail(errors.New("cut"))
 		}
 		s.opened()
 		s.mu.Lock()
