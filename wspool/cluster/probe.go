@@ -115,8 +115,8 @@ func (n *node) pingOne(ctx context.Context) error {
 
 // freeUnit closes a connection of the endpoint that has the most, so that the Quota has a unit for a
 // dial of n that waits for one. It does so only if n has no connection: otherwise the
-// endpoints that are in use may keep all units, and one that has recovered is never dialled. At most
-// one connection is closed for each dial that begins anywhere. It reports whether to call it again.
+// endpoints that are in use may keep all units, and one that has recovered is never dialled. It
+// reports whether to call it again.
 func (n *node) freeUnit() (again bool) {
 	c := n.c
 	if n.cfg.Quota == nil {
@@ -129,8 +129,21 @@ func (n *node) freeUnit() (again bool) {
 			from = at
 		}
 	}
-	if have[n] == 0 && from != nil && !c.freed.Swap(true) {
-		bridge.Retire(c.manager, from, 1, ErrRebalanced)
+	if have[n] == 0 && from != nil {
+		c.retireForUnit(from)
 	}
 	return true
+}
+
+// retireForUnit retires a connection of from, so that the Quota has a unit for another endpoint. It
+// retires none if no dial has begun since it did so last: a Quota that gives nothing costs one
+// connection.
+func (c *Cluster) retireForUnit(from *node) (idle, leased int) {
+	if c.freed.Swap(true) {
+		return 0, 0
+	}
+	if idle, leased = bridge.Retire(c.manager, from, 1, ErrRebalanced); idle+leased == 0 {
+		c.freed.Store(false) // all are new
+	}
+	return idle, leased
 }

@@ -132,6 +132,32 @@ func TestProbe_FailbackQuota(t *testing.T) {
 	})
 }
 
+// So is one whose first probe finds only connections elsewhere that are too new to be closed.
+func TestProbe_FailbackQuotaNew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t).start("a:80", "b:80")
+		w.at("a:80").kill()
+		cfg := w.cfg(static{{Addr: "a:80"}, {Addr: "b:80", Priority: 1}})
+		u := newUnits(4)
+		with(&cfg, func(c *wspool.Config) { c.Quota = u })
+		c := open(t, cfg)
+		for c.Stats().Set.Priority == 0 {
+			if conn, err := c.Acquire(t.Context()); err == nil {
+				conn.Discard(nil)
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		if err := c.Warm(t.Context(), 4); err != nil {
+			t.Fatal(err)
+		}
+		w.at("a:80").down.Store(false)
+		time.Sleep(5 * time.Minute)
+		if s := c.Stats(); s.Set.Priority != 0 {
+			t.Errorf("5 minutes after it works again Priority %d is in use; %d units wait", s.Set.Priority, u.waiting.Load())
+		}
+	})
+}
+
 // grow does not keep a Quota waiting that has nothing for it.
 func TestGrow_Quota(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -204,14 +204,14 @@ func (c *Cluster) move(from, to *node) {
 	defer cancel()
 	e := MoveEvent{From: from.addr, To: to.addr}
 	retired := 0
-	retire := func() {
-		idle, leased := bridge.Retire(c.manager, from, 1, ErrRebalanced)
+	count := func(idle, leased int) {
 		retired += idle + leased
-		e.Leased = leased > 0
+		e.Leased = e.Leased || leased > 0
 	}
+	retire := func() { count(bridge.Retire(c.manager, from, 1, ErrRebalanced)) }
 	unblock := func() (again bool) {
-		if to.cfg.Quota != nil && !c.freed.Swap(true) {
-			retire()
+		if to.cfg.Quota != nil {
+			count(c.retireForUnit(from))
 		}
 		return false
 	}
