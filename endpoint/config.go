@@ -61,9 +61,9 @@ type SetConfig struct {
 	// [Set.Observe] meanwhile, which can say more. If only [Local] failures are reported the probe
 	// has shown nothing: the endpoint stays as it was, and is probed again. The context ends
 	// after ProbeTimeout, when the endpoint leaves, and when the Set is closed. Calls for
-	// different endpoints run at the same time, those for one endpoint do not: it has left
-	// only when Probe has returned too, unless it is listed again. If it is nil, reduced shares recover with time,
-	// and a slow start begins after ProbeDelay.
+	// different endpoints run at the same time, those for one endpoint do not: it has left only
+	// when Probe has returned too, unless it is listed again. If Probe is nil, reduced shares
+	// recover with time, and a slow start begins after ProbeDelay.
 	Probe func(ctx context.Context, addr string) error
 	// ProbeDelay times the number of recent ejections and failed probes, at least once, is the
 	// time before the next probe, at most MaxProbeDelay, plus up to a fifth of it at random.

@@ -156,6 +156,46 @@ func TestProbeOfAnEndpointThatLeftAndReturnedIsVoid(t *testing.T) {
 	})
 }
 
+// An endpoint without connections has left as soon as its probe has returned, which heeds its context
+// late. Listed again before that, it is not probed by two calls at once.
+func TestProbe_AlonePerEndpoint(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		running, most, probes := 0, 0, 0
+		st := newStage(t, SetConfig{ProbeTimeout: time.Hour, Probe: func(c ctx, _ string) error {
+			running, probes = running+1, probes+1
+			defer func() { running-- }()
+			most = max(most, running)
+			if probes == 1 {
+				<-c.Done()
+				<-release
+			}
+			return c.Err()
+		}}, five()...)
+		defer st.close()
+		st.fail("b", 5)
+		pass(10 * time.Second)
+		for range 2 { // the second time its probe has returned
+			st.answer(listOf("a", "c", "d", "e")...)
+			pass(time.Second)
+			st.answer(five()...)
+			st.fail("b", 5)
+			pass(10 * time.Second)
+			if most != 1 {
+				t.Fatalf("%d probes of one endpoint at once", most)
+			}
+			if probes == 1 {
+				close(release)
+				pass(time.Second)
+			}
+		}
+		pass(time.Minute)
+		if probes < 2 || most != 1 || st.count(EndpointLeft) != 2 {
+			t.Errorf("%d probes, %d at once; left %d times", probes, most, st.count(EndpointLeft))
+		}
+	})
+}
+
 func TestEvidenceThatIsNotTheEndpointsNeverEjects(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, e := range []Evidence{

@@ -66,9 +66,9 @@ func TestReturnKeepsLoad(t *testing.T) {
 	})
 }
 
-// An endpoint that is listed again and then removed again leaves once more: OnLeave, which was told
-// that the endpoint is back, has kept what it has. The second removal comes while OnLeave still runs,
-// or when it has returned and OnJoin of another endpoint delays its own.
+// OnLeave is called once more for an endpoint that is listed again and then removed again, because its
+// first call has kept the resources. The second removal comes while OnLeave still runs, or when it
+// has returned and OnJoin of another endpoint delays the endpoint's own.
 func TestReturnedEndpointLeavesAgain(t *testing.T) {
 	const holdLeave, holdJoin = "during OnLeave", "before OnJoin"
 	for _, when := range []string{holdLeave, holdJoin} {

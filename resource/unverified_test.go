@@ -156,7 +156,7 @@ type slowFailure struct{}
 func (slowFailure) Due(i Info) bool { return i.Leases > 0 }
 
 func (slowFailure) Check(context.Context, int, Info) error {
-	time.Sleep(200 * time.Millisecond)
+	time.Sleep(200 * time.Millisecond) // virtual: it is called in a bubble
 	return errors.New("dead")
 }
 

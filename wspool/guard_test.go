@@ -125,8 +125,8 @@ func (m tryMine) TryRead(p []byte) (int, error) {
 }
 
 // A panic in a method of NetDial's connection ends that connection, whichever
-// caller it was: the watcher, a lease, or a close. The next connection works. Panicked, which
-// is told of it, may ask the pool.
+// caller it was: the watcher, a lease, or a close. The next connection works.
+// Trace.Panicked may call methods of the pool.
 func TestNetConnPanics(t *testing.T) {
 	for _, method := range []string{"Read", "TryRead", "Write", "Close", "SetReadDeadline"} {
 		for _, leased := range []bool{false, true} {

@@ -183,8 +183,8 @@ func greeter(ws *websocket.Conn) {
 	echo(ws)
 }
 
-// A message behind the last reply that OnConnect reads goes to OnUnsolicited, which may drop it,
-// whether it has come whole or in part, and whoever has read it. It reaches no lease.
+// A message behind the last reply that OnConnect reads goes to OnUnsolicited, which may drop it, also
+// if it has arrived in part, and on every kind of connection. It reaches no lease.
 func TestOnConnect_MessageBehindReply(t *testing.T) {
 	event := frame(websocket.TextMessage, "event")
 	for name, first := range map[string]int{"whole": len(event), "in part": 3, "later": 0} {

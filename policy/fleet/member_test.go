@@ -75,6 +75,18 @@ func TestMember_PoolsShare(t *testing.T) {
 	})
 }
 
+// forAMinute checks in each second of a minute, in a bubble, that is returns true.
+func forAMinute(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for at := range 60 {
+		time.Sleep(time.Second) // virtual
+		synctest.Wait()
+		if !is() {
+			t.Fatalf("not %s after %d s", what, at+1)
+		}
+	}
+}
+
 // Pools whose resources take different numbers of units: the half of the share of the process is less
 // than one resource of the heavy pool, which gets one nevertheless, and the other pool has the rest.
 func TestMember_HeavyPool(t *testing.T) {
@@ -86,13 +98,7 @@ func TestMember_HeavyPool(t *testing.T) {
 		eventually(t, lease, "the first has all", func() bool { return p.of(1) == 8 })
 		heavy := newMemberPool(t, p, 5, q.Member(5), 2)
 		eventually(t, lease, "one for the heavy pool", func() bool { return p.of(5) == 1 && p.of(1) == 3 })
-		for range 60 {
-			time.Sleep(time.Second)
-			synctest.Wait()
-			if a, b := p.of(5), p.of(1); a != 1 || b != 3 {
-				t.Fatalf("%d and %d sessions", a, b)
-			}
-		}
+		forAMinute(t, "1 and 3 sessions", func() bool { return p.of(5) == 1 && p.of(1) == 3 })
 		heavy()
 		eventually(t, lease, "the first has all again", func() bool { return p.of(1) == 8 })
 		light()
@@ -102,7 +108,8 @@ func TestMember_HeavyPool(t *testing.T) {
 	})
 }
 
-// Two pools of one weight and a share for one resource: it is in use, whoever has it.
+// Two pools have the same weight, and the share of the process suffices for one resource: always
+// exactly one exists.
 func TestMember_ShareForOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e, p := newEngine("account"), newProvider()
@@ -110,13 +117,7 @@ func TestMember_ShareForOne(t *testing.T) {
 		defer end(q)
 		first, second := newMemberPool(t, p, 0, q.Member(5), 2), newMemberPool(t, p, 1, q.Member(5), 2)
 		eventually(t, lease, "one session", func() bool { return p.count() == 1 })
-		for range 60 {
-			time.Sleep(time.Second)
-			synctest.Wait()
-			if n := p.count(); n != 1 {
-				t.Fatalf("%d sessions", n)
-			}
-		}
+		forAMinute(t, "one session", func() bool { return p.count() == 1 })
 		first()
 		eventually(t, lease, "one session of the second", func() bool { return p.of(1) == 1 })
 		second()

@@ -15,8 +15,8 @@
 // dialled, kept alive, aged and redialled. A leased connection counts towards the pool's MaxSize,
 // and [wspool.Config.Exchange] does not apply to it. It also counts as a lease that could end: while
 // dials fail, callers that use the pool beside the client do not fail at once but wait until their
-// contexts end ([resource.FailFast]), so they are better served by a pool of their own. The handshake of a protocol above WebSocket
-// belongs to [wspool.Config.OnConnect].
+// contexts end ([resource.FailFast]), so they are better served by a pool of their own. The
+// handshake of a protocol above WebSocket belongs to [wspool.Config.OnConnect].
 //
 // A message that arrives while no client has the connection, which is before its lease begins and
 // after IdleAfter, comes to [wspool.Config.OnUnsolicited] and neither to OnEvent nor to OnRequest.

@@ -32,8 +32,8 @@
 // and locks of TLS are acquired. [FrameConn.TryPoll], which may be called while locks of the
 // user are held, does not wait for it while the network takes nothing. FrameConn.mu and
 // RawConn.mu are leaves: no other lock is acquired while one of them is held, and they are
-// never held together, except that RawConn.mu is held while the
-// clean function of [RawConn.WaitQuiet] and [RawConn.Dismiss] runs, which may call the
-// methods of FrameConn that need no lock. No method calls code of the user while it
-// holds a lock, other than that function and the methods of the net.Conn below.
+// never held together, except that RawConn.mu is held while the clean function of
+// [RawConn.WaitQuiet] and [RawConn.Dismiss] runs, which may call the methods of FrameConn
+// that need no lock. No method calls code of the user while it holds a lock, other than that
+// function and the methods of the net.Conn below.
 package wsconn
