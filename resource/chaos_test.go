@@ -379,7 +379,11 @@ func (f *randomHealth) act(ctx context.Context, it *item, by string) error {
 // Whatever checks and OnRelease do, nothing is lost, nothing is lent twice, and
 // every waiter is served or fails.
 func TestHealth_Chaos(t *testing.T) {
-	for seed := range uint64(60) {
+	seeds := uint64(60)
+	if testing.Short() {
+		seeds = 20
+	}
+	for seed := range seeds {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { healthChaos(t, seed) })
 		})

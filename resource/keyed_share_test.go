@@ -69,6 +69,10 @@ func TestKeyedBusyKeysShareEvenly(t *testing.T) {
 // With fewer slots than keys every key gets at least half of its fair share of the
 // service, no caller waits long, and at least half of the time goes to use.
 func TestKeyedFewerSlotsThanKeys(t *testing.T) {
+	long := time.Minute
+	if testing.Short() {
+		long /= 4
+	}
 	for _, tc := range []struct {
 		total, keys, callers int
 		makeTime             time.Duration
@@ -77,7 +81,7 @@ func TestKeyedFewerSlotsThanKeys(t *testing.T) {
 	} {
 		t.Run(fmt.Sprintf("%+v", tc), func(t *testing.T) {
 			keyed(t, tc.total, tc.total, func(h *keyedHarness) { h.makeTime = tc.makeTime }, func(h *keyedHarness) {
-				const hold, long = 5 * ms, time.Minute
+				const hold = 5 * ms
 				var stops []func() int
 				for i := range tc.keys {
 					stops = append(stops, h.busy(fmt.Sprint(i), tc.callers, hold, 0))
