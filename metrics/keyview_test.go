@@ -28,7 +28,7 @@ func TestOverdue_KeyView(t *testing.T) {
 				MaxTotal: 20,
 				Config: func(string) (resource.Config[int], error) {
 					return resource.Config[int]{
-						MaxSize: 20, Trace: m.Trace(nil),
+						MaxSize: 20, Trace: m.Trace(nil), SampleLeases: 1 << 20, // hardly any by chance
 						Make: func(context.Context) (int, error) { return 1, nil },
 					}, nil
 				},
