@@ -423,14 +423,19 @@ func (w *world) checkRank(snap endpoint.Snapshot, now map[string]endpoint.State,
 	}
 }
 
-// checkReadmission: an ejection ends by a probe, by leaving, or because fewer may be ejected.
+// checkReadmission: an ejection ends by a probe, by leaving, or because fewer may be ejected or
+// others that are ejected have returned.
 func (w *world) checkReadmission(now map[string]endpoint.State, n int) {
 	out := func(s endpoint.State) bool { return s.Status == endpoint.Ejected || s.Status == endpoint.Probing }
-	// One that returned while it drained had not joined yet when others left.
-	lowest := n
+	// One that returned while it drained had not joined yet when others left. It may still be
+	// ejected, and does not count for the limit while it drains.
+	lowest, returned := n, 0
 	for a, before := range w.last {
 		if after, known := now[a]; known && before.Status == endpoint.Draining && after.Status != endpoint.Draining {
 			lowest--
+			if out(after) {
+				returned++
+			}
 		}
 	}
 	for a, before := range w.last {
@@ -438,7 +443,7 @@ func (w *world) checkReadmission(now map[string]endpoint.State, n int) {
 		if !out(before) || !known || out(after) || after.Status == endpoint.Draining || after.Status == endpoint.Joining {
 			continue
 		}
-		if w.passed[a] > w.ok[a] || w.limit(lowest) < w.held || after.Begun < before.Begun || after.Ejections < before.Ejections {
+		if w.passed[a] > w.ok[a] || w.limit(lowest)-returned < w.held || after.Begun < before.Begun || after.Ejections < before.Ejections {
 			continue
 		}
 		if before.Since.Before(after.Since) && after.Probes < before.Probes {
