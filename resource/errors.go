@@ -107,12 +107,14 @@ func (drainingError) Unwrap() error { return ErrClosed }
 // [ErrDraining], [ErrRejected], [ErrMakeRefused], [ErrOutage], [ErrNoneIdle] or what Make
 // returned.
 type AcquireError struct {
-	Err        error         // why
-	Reason     Reason        // the kind of Err, one of a fixed set; Stats counts by it
-	Waited     time.Duration // how long the caller had waited
-	RetryAfter time.Duration // after how long it is worth asking again; 0: not known
-	Load       Load          // how the pool was; Wanting includes the slot that this caller wanted of a Keyed's total
-	LastMake   error         // how the last creation failed, if none has succeeded since
+	Err    error         // why
+	Reason Reason        // the kind of Err, one of a fixed set; Stats counts by it
+	Waited time.Duration // how long the caller had waited
+	// RetryAfter is after how long it is worth asking again, which a policy has said or the pool
+	// knows in an outage. 0: not known, as after a failed call of Make, whose error may say more.
+	RetryAfter time.Duration
+	Load       Load  // how the pool was; Wanting includes the slot that this caller wanted of a Keyed's total
+	LastMake   error // how the last creation failed, if none has succeeded since
 
 	LastMakeAgo time.Duration // how long before this failure LastMake was; 0: LastMake is nil
 

@@ -20,10 +20,10 @@ func statusOf(err error) (code int, retryAfter time.Duration) {
 		return http.StatusOK, 0
 	case !errors.As(err, &acquire):
 		return http.StatusInternalServerError, 0 // the work has failed, not the acquire
+	case errors.Is(err, resource.ErrOutage), errors.Is(err, resource.ErrMakeRefused):
+		return http.StatusBadGateway, acquire.RetryAfter // acquire.LastMake has the cause
 	case errors.Is(err, resource.ErrRejected):
 		return http.StatusTooManyRequests, acquire.RetryAfter // a policy refused the caller
-	case errors.Is(err, resource.ErrOutage):
-		return http.StatusBadGateway, acquire.RetryAfter // acquire.LastMake has the cause
 	case errors.Is(err, context.DeadlineExceeded):
 		return http.StatusServiceUnavailable, 0 // no resource in time: acquire.Load says what they do
 	case errors.Is(err, context.Canceled), errors.Is(err, resource.ErrClosed):

@@ -196,8 +196,8 @@ func readRefusal(head []byte, rest io.Reader, method string, known *secrets, han
 	return r
 }
 
-// location returns the target of r in a form that may be shown: without user, query,
-// fragment, and known secrets.
+// location returns the target of r in a form that may be shown: without user, query, fragment,
+// known secrets, and the segments that the path of the URL has too.
 func (r *Response) location(known *secrets) string {
 	to := r.Header.Get("Location")
 	if to == "" {
@@ -207,8 +207,14 @@ func (r *Response) location(known *secrets) string {
 	if err != nil {
 		return "an address that does not parse"
 	}
-	u.User, u.RawQuery, u.Fragment, u.RawFragment, u.ForceQuery = nil, "", "", "", false
-	return redact.Clean(known.tokens.Redact(u.String(), false), shownURL)
+	path := strings.Split(u.EscapedPath(), "/")
+	for i, part := range path {
+		if known.segment(part) {
+			path[i] = redact.Dots
+		}
+	}
+	u.User, u.Path, u.RawPath, u.RawQuery, u.Fragment, u.RawFragment, u.ForceQuery = nil, "", "", "", "", "", false
+	return redact.Clean(known.tokens.Redact(u.String(), false)+known.set.Redact(strings.Join(path, "/"), false), shownURL)
 }
 
 // says returns the beginning of the body in a form that may be shown.
@@ -227,7 +233,14 @@ const maxErrorText = 512
 // server or a proxy may repeat them.
 type secrets struct {
 	set    redact.Set
-	tokens redact.Set // set without paths: the target of a redirect is usually a path like the URL's
+	tokens redact.Set // set without paths, whose words may be part of a host's name
+	paths  []string   // the segments of paths
+}
+
+// segment reports whether part is a segment of a path of the requests, escaped or not.
+func (s *secrets) segment(part string) bool {
+	plain, err := url.PathUnescape(part)
+	return part != "" && (slices.Contains(s.paths, part) || err == nil && slices.Contains(s.paths, plain))
 }
 
 func (s *secrets) add(words ...string) {
@@ -257,6 +270,7 @@ func (s *secrets) url(u *url.URL) {
 	}
 	s.set.Add(u.RequestURI(), u.Path, u.EscapedPath())
 	for part := range strings.SplitSeq(u.Path+"/"+u.EscapedPath(), "/") {
+		s.paths = append(s.paths, part)
 		if len(part) >= 16 { // a shorter one is more often a word than a token
 			s.add(part)
 		}

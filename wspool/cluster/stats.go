@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/respool/respool/endpoint"
+	"github.com/respool/respool/internal/redact"
 	"github.com/respool/respool/resource"
 	"github.com/respool/respool/wspool"
 	"github.com/respool/respool/wspool/internal/bridge"
@@ -36,9 +37,9 @@ type EndpointStats struct {
 	Moved int64
 }
 
-// String returns s in one line.
+// String returns s in one line. What looks like a secret in the address is not shown.
 func (s EndpointStats) String() string {
-	text := fmt.Sprintf("%s %v, load %d, %v", s.Endpoint.Addr, s.Status, s.Load, s.Pool.Load)
+	text := fmt.Sprintf("%s %v, load %d, %v", redact.Hide(redact.Clean(s.Endpoint.Addr, 200)), s.Status, s.Load, s.Pool.Load)
 	if s.Cause != nil {
 		text += fmt.Sprintf(" (%v)", s.Cause)
 	}

@@ -25,6 +25,7 @@ type Client struct {
 	canceler   Canceler   // nil: the codec is none
 	final      bool       // the server sends nothing for what was canceled
 	subscriber Subscriber // nil: the codec is none
+	noStreams  error      // of OptionalSubscriber
 	ctx        context.Context
 	cancel     context.CancelCauseFunc
 	replays    replays
@@ -93,6 +94,9 @@ func New(from Leaser, cfg Config) (*Client, error) {
 		c.final = f.CancelFinal()
 	}
 	c.subscriber, _ = c.cfg.Codec.(Subscriber)
+	if s, ok := c.cfg.Codec.(OptionalSubscriber); ok {
+		c.noStreams = s.CanStream()
+	}
 	c.replays.ratio = c.cfg.ReplayRatio
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
 	c.open.Store(new([]*conn))
@@ -160,6 +164,9 @@ func (c *Client) Notify(ctx context.Context, body any) error {
 func (c *Client) Stream(ctx context.Context, r Request, cfg StreamConfig) (*Stream, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
+	}
+	if c.noStreams != nil {
+		return nil, &CallError{Fate: ErrNotSent, Err: c.noStreams}
 	}
 	s := newStream(c, cfg)
 	if err := c.subscribe(ctx, s, &r); err != nil {

@@ -59,6 +59,15 @@ type Subscriber interface {
 	StreamKey(reply Message) (key []byte, err error)
 }
 
+// OptionalSubscriber is implemented by a [Subscriber] whose configuration says whether its server has
+// subscriptions. If CanStream returns an error, [Client.Stream] fails with it and [ErrNotSent]: the
+// server would begin a subscription that the client could neither read nor end. It is asked once, by
+// [New].
+type OptionalSubscriber interface {
+	Subscriber
+	CanStream() error
+}
+
 // Kind is what a message is.
 type Kind uint8
 

@@ -561,6 +561,42 @@ func TestStreamRefused(t *testing.T) {
 	})
 }
 
+// unsubscribable is keyed for a server without subscriptions.
+type unsubscribable struct{ keyed }
+
+var errNoStreams = errors.New("no streams")
+
+func (unsubscribable) CanStream() error { return errNoStreams }
+
+// Where the codec says that there are no subscriptions Stream sends nothing.
+func TestStream_NoSubscriptions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var asked atomic.Int64
+		s := listenMem(t, func(p *peer) {
+			for {
+				_, id, _, ok := p.read()
+				if !ok {
+					return
+				}
+				asked.Add(1)
+				p.send("R%s answer", id)
+			}
+		})
+		c, _ := newClient(t, s, mux.Config{Codec: unsubscribable{}})
+		_, err := c.Stream(t.Context(), mux.Request{Body: "feed"}, mux.StreamConfig{})
+		var failed *mux.CallError
+		if !errors.As(err, &failed) || !errors.Is(err, mux.ErrNotSent) || !errors.Is(err, errNoStreams) {
+			t.Errorf("Stream fails with %v", err)
+		}
+		if m, err := c.Call(t.Context(), mux.Request{Body: "call"}); err != nil || text(m) != "answer" {
+			t.Errorf("a call has %q, %v", m.Data, err)
+		}
+		if n := asked.Load(); n != 1 {
+			t.Errorf("the server was asked %d times, not once", n)
+		}
+	})
+}
+
 // A stream to which the server gives the key of another one fails, and is canceled by its own id. The
 // other one goes on, and Close cancels it by the key. The connection is not given back, though the
 // server has ended the first stream itself: it may still send for the second.

@@ -62,6 +62,9 @@ type Batch []Request
 // ErrBody means that the body of a call cannot be encoded.
 var ErrBody = errors.New("jsonrpc: bad body")
 
+// ErrNoSubscriptions: a stream needs Codec.Unsubscribe.
+var ErrNoSubscriptions = errors.New("jsonrpc: codec has no subscriptions: Codec.Unsubscribe is not set")
+
 // ErrMessage means that a message is no JSON-RPC message, or not of the kind that was expected.
 var ErrMessage = errors.New("jsonrpc: bad message")
 
@@ -295,12 +298,18 @@ func member(object []byte, name string) []byte {
 	return found[0]
 }
 
+// CanStream implements [mux.OptionalSubscriber]: without Unsubscribe it returns
+// [ErrNoSubscriptions].
+func (c Codec) CanStream() error {
+	if c.Unsubscribe == "" {
+		return ErrNoSubscriptions
+	}
+	return nil
+}
+
 // StreamKey implements [mux.Subscriber]: the result names the subscription. If the server
 // replied with an error that is an [*Error].
 func (c Codec) StreamKey(reply mux.Message) ([]byte, error) {
-	if c.Unsubscribe == "" {
-		return nil, fmt.Errorf("jsonrpc: codec has no subscriptions: Codec.Unsubscribe is not set")
-	}
 	e, err := open(reply.Data)
 	if err != nil {
 		return nil, err

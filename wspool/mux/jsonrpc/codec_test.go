@@ -230,8 +230,11 @@ func TestStreamKey(t *testing.T) {
 	if string(cancel) != `{"jsonrpc":"2.0","id":0,"method":"eth_unsubscribe","params":["0x9ce5"]}` || err != nil {
 		t.Errorf("%s, %v", cancel, err)
 	}
-	if _, err := (jsonrpc.Codec{}).StreamKey(text(`{"id":1,"result":1}`)); err == nil {
-		t.Error("a codec without subscriptions has a key")
+	if err := (jsonrpc.Codec{}).CanStream(); err != jsonrpc.ErrNoSubscriptions {
+		t.Errorf("without Unsubscribe: %v", err)
+	}
+	if err := codec.CanStream(); err != nil {
+		t.Error(err)
 	}
 	_, cancel, err = (jsonrpc.Codec{Cancel: "$/cancelRequest", StringIDs: true}).AppendCancel(nil, 9, nil)
 	if string(cancel) != `{"jsonrpc":"2.0","method":"$/cancelRequest","params":{"id":"9"}}` || err != nil {

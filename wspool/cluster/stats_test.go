@@ -1,0 +1,17 @@
+package cluster_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/respool/respool/endpoint"
+	"github.com/respool/respool/wspool/cluster"
+)
+
+// The text of an endpoint's statistics has its address without what may be a secret.
+func TestEndpointStats_NoSecrets(t *testing.T) {
+	text := cluster.EndpointStats{State: endpoint.State{Endpoint: endpoint.Endpoint{Addr: "wss://me:s3cret@a.example/socket?token=s3cret"}}}.String()
+	if strings.Contains(text, "s3cret") || !strings.Contains(text, "a.example/socket") {
+		t.Errorf("it is %q", text)
+	}
+}
