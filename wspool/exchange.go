@@ -135,6 +135,11 @@ func exchangeOnce(ctx context.Context, from lender, r resource.Request, request 
 			return reply, false, err
 		}
 		l.leases--
+		if !c.ended.CompareAndSwap(false, true) { // endNow has ended it, and pooled with it
+			if pooled, err = b.acquire(ctx); err != nil {
+				return reply, false, err
+			}
+		}
 	}
 	c, err := b.lend(ctx, pooled)
 	if err != nil {
