@@ -192,7 +192,7 @@ func (c *lease) tryWhole(ctx context.Context, ended bool, dst []byte, poll bool)
 		l.mu.Unlock()
 		return m, false, ErrPartial
 	case l.watch.pending.r != nil: // reading it does not block
-		return c.tryNext(context.Background(), false, true)
+		return c.tryNext(ctx, ended && !poll, true) // not without ended: its end may have interrupted the read
 	case l.lease != c, l.end.cause != nil, l.watch.reader != noReader, ended && !poll:
 		return c.tryNext(ctx, ended, true)
 	}
