@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"slices"
 )
 
 // WriteBatch sends whole messages in order, with one system call if the network takes them at
@@ -39,8 +40,7 @@ func (c *Conn) WriteBatch(ctx context.Context, batch []Message) (whole int, err 
 // StartBatch is WriteBatch that never waits for the network. If it returns true it has returned
 // before the batch was written, and calls done when it is, or has failed, on a goroutine of its
 // own, with what WriteBatch returns; otherwise whole and err are that. done must not be nil.
-// The bytes of the batch are not used any more when StartBatch has returned, unless another
-// write of the lease was under way.
+// The bytes of the batch are not used any more when StartBatch has returned.
 //
 // While the batch is being written other writes of the lease wait for it; pings, pongs and the
 // close frame are queued behind it. No context bounds the write: if the network takes nothing
@@ -65,8 +65,9 @@ func (c *Conn) StartBatch(batch []Message, done func(whole int, err error)) (lat
 	c.state.running--
 	l.mu.Unlock()
 	if err == errNotYet {
+		own := cloned(batch)
 		go func() {
-			whole, err := c.WriteBatch(context.Background(), batch)
+			whole, err := c.WriteBatch(context.Background(), own)
 			done(whole, err)
 		}()
 		return true, 0, nil
@@ -164,6 +165,15 @@ func (c *Conn) writeAll(batch []Message) error {
 		l.mu.Unlock()
 	}
 	return write(l, batch[last])
+}
+
+// cloned returns a copy of batch, with its bytes.
+func cloned(batch []Message) []Message {
+	batch = slices.Clone(batch)
+	for i := range batch {
+		batch[i].Data = slices.Clone(batch[i].Data)
+	}
+	return batch
 }
 
 // checkBatch returns why a message cannot be sent.
