@@ -124,7 +124,7 @@ func exchangeOnce(ctx context.Context, from lender, r resource.Request, request 
 		case askedReplied:
 			return reply, false, nil
 		case askedSent:
-			defer c.end(errNotReturned, true, resource.Lease[*link].Release) // does nothing after the next end
+			defer c.end(errNotReturned, true, func(l resource.Lease[*link]) { l.Discard(errNotReturned) }) // does nothing after the next end
 			if err != nil {
 				err = c.writeError(ctx, err)
 			} else {
