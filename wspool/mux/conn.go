@@ -113,7 +113,7 @@ type conn struct {
 	inbox    inbox
 	streams  map[*Stream]struct{}
 	keys     map[string]*Stream
-	dirty    bool // the server may still send messages of a stream or call that was ended here
+	dirty    bool // the server may still send messages of a stream or call that was ended here, or has sent Away
 	sessions int  // names of sessions that are bound to it
 	used     bool // since the last sweep
 	unused   int  // sweeps since it was used
@@ -618,6 +618,9 @@ func (c *conn) dispatch(kind int, p []byte) {
 	case Ask:
 		c.offer(f, kind, p, c.client.cfg.OnRequest != nil)
 	case Away:
+		c.mu.Lock()
+		c.dirty = true // whatever it is drained for
+		c.mu.Unlock()
 		c.drain(ErrAway)
 	default:
 		c.mu.Lock()
@@ -944,12 +947,12 @@ func (c *conn) rest() {
 // endLeaseLocked ends the lease and unlocks mu. Nothing is on the connection, and no goroutine
 // reads. The connection is destroyed if the server may still send for what was given up or closed
 // here, since that would reach the next lease: a reply to an orphan; a message of a stream that was
-// closed and whose end nothing confirms, or of a call that was canceled for good (conn.dirty); or
-// whatever follows Away.
+// closed and whose end nothing confirms, or of a call that was canceled for good; or whatever follows
+// Away (conn.dirty).
 func (c *conn) endLeaseLocked(cause error) {
 	c.state = ended
 	e := c.eventLocked(cause)
-	dirty := c.slots.orphans > 0 || c.dirty || cause == ErrAway // not errors.Is: with the lock held no method of the user's error may be called
+	dirty := c.slots.orphans > 0 || c.dirty
 	noteGenerations(c.slots.last)
 	c.stopLocked(cause)
 	c.mu.Unlock()

@@ -628,3 +628,34 @@ func TestDrain_DuringSubscribe(t *testing.T) {
 
 // maxPause is more than the first pause before a stream is resumed.
 const maxPause = time.Second
+
+// A connection on which the server announces that it goes away does not return to the pool, whatever it is
+// drained for already.
+func TestClose_BeforeAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		closing := make(chan struct{})
+		s := listenMem(t, func(p *peer) {
+			_, id, what, _ := p.read()
+			<-closing
+			p.send("W")
+			p.send("R%s %s", id, what)
+			p.read()
+		})
+		c, p := newClient(t, s, muxConfig())
+		var wg sync.WaitGroup
+		wg.Go(func() { ask(t, c, "last") })
+		synctest.Wait()
+		wg.Go(func() {
+			if err := c.Close(context.Background()); err != nil {
+				t.Error(err)
+			}
+		})
+		synctest.Wait()
+		close(closing)
+		wg.Wait()
+		synctest.Wait()
+		if s := p.Stats(); s.Idle != 0 || int64(s.Destroying)+s.Destroyed != 1 {
+			t.Errorf("%+v", s)
+		}
+	})
+}
