@@ -235,6 +235,9 @@ func (c *Client) attempts(ctx context.Context, k *call, r *Request, try func(n *
 			goto over
 		}
 		if k.fate == nil || ctx.Err() != nil {
+			if err == errBulk || err == errElsewhere { // it would have been sent on another connection
+				err = causeOf(ctx)
+			}
 			break
 		}
 		k.clear(r)

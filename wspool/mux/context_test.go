@@ -207,3 +207,31 @@ type errorless struct{ context.Context }
 
 func (errorless) Err() error    { return nil }
 func (errorless) Value(any) any { return nil }
+
+// endsContext is plain that ends a context while it encodes.
+type endsContext struct {
+	plain
+	cancel context.CancelCauseFunc
+}
+
+func (e endsContext) Append(dst []byte, id uint64, body any) (int, []byte, error) {
+	e.cancel(errWhy)
+	return e.plain.Append(dst, id, body)
+}
+
+var errWhy = errors.New("why")
+
+// A call whose context ends before it is sent on another connection, as a large message is, fails with the
+// error of the context.
+func TestCall_GivenUpBetweenConnections(t *testing.T) {
+	for _, bulk := range []int{1, -1} {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithCancelCause(t.Context())
+			c, _ := newClient(t, listenMem(t, echo), mux.Config{Codec: endsContext{cancel: cancel}, Bulk: bulk})
+			_, err := c.Call(ctx, mux.Request{Body: "large"})
+			if !errors.Is(err, errWhy) || !errors.Is(err, mux.ErrNotSent) {
+				t.Errorf("Bulk %d: %v", bulk, err)
+			}
+		})
+	}
+}
