@@ -558,7 +558,7 @@ func (c *conn) detach(s *Stream, cancel bool) {
 	if key != "" {
 		c.dirty = true // no message says that the server has ended it
 	}
-	alone := c.exclusive
+	alone, clogged := c.exclusive, isCloggedLocked(c)
 	c.unlock(true)
 	if cancel {
 		var k []byte
@@ -566,6 +566,9 @@ func (c *conn) detach(s *Stream, cancel bool) {
 			k = []byte(key)
 		}
 		c.sendCancel(id, k)
+	}
+	if clogged && c.client.waiting.Load() > 0 {
+		retireClogged([]*conn{c})
 	}
 	if alone {
 		c.drain(ErrStreamClosed)
