@@ -10,10 +10,10 @@ import (
 	"time"
 )
 
-// The generations of ids begin behind the one that newSlots is given, skip 0, which is no id, and
+// The generations of ids begin behind that of the id that newSlots is given, skip 0, which is no id, and
 // begin again when the bits of an id are used up; last is the largest of all slots.
 func TestSlots_Generations(t *testing.T) {
-	s := newSlots[int](5, 4, 6) // 2 bits for the slot, 3 for the generation
+	s := newSlots[int](5, 4, 6<<2) // 2 bits for the slot, 3 for the generation
 	var got []uint64
 	for range 4 {
 		id, ok := s.take(1)

@@ -123,7 +123,7 @@ func TestSlotsReuse(t *testing.T) {
 // Slots that are compacted while none is in use have no memory, hand out no id again, and tell ids that
 // were used from others. Slots in use stay.
 func TestSlotsCompacted(t *testing.T) {
-	s := newSlots[int](31, 8, 5)
+	s := newSlots[int](31, 8, 5<<3)
 	used := map[uint64]bool{}
 	most := uint64(0)
 	for round := range 100 {

@@ -130,16 +130,17 @@ type connCounts struct {
 	orphaned                              int64
 }
 
-// usedGenerations is the largest generation of an id on a connection that was given back to its pool:
-// the next client that leases it must not use an id again for which the server may repeat a reply. It
-// is one number for all, since the pools of two clients may be the same.
-var usedGenerations atomic.Uint64
+// usedIDs is the largest id, before its generation begins again, on a connection that was given back to its
+// pool: the next client that leases it must not use an id again for which the server may repeat a reply. It
+// is one number for all, since the pools of two clients may be the same. It is no generation, since clients
+// with other limits divide ids into slot and generation differently.
+var usedIDs atomic.Uint64
 
-// noteGenerations raises usedGenerations.
-func noteGenerations(last uint64) {
+// noteIDs raises usedIDs.
+func noteIDs(last uint64) {
 	for {
-		old := usedGenerations.Load()
-		if last <= old || usedGenerations.CompareAndSwap(old, last) {
+		old := usedIDs.Load()
+		if last <= old || usedIDs.CompareAndSwap(old, last) {
 			return
 		}
 	}
@@ -159,7 +160,7 @@ func newConn(c *Client, ws *wspool.Conn, exclusive bool) *conn {
 	if c.cfg.OnEvent != nil || c.cfg.OnRequest != nil {
 		n.ctx, n.cancel = context.WithCancelCause(c.ctx)
 	}
-	n.slots = newSlots[*call](c.idBits, c.cfg.MaxInFlight+c.cfg.mostOrphans()+1, usedGenerations.Load())
+	n.slots = newSlots[*call](c.idBits, c.cfg.MaxInFlight+c.cfg.mostOrphans()+1, usedIDs.Load())
 	n.inbox.limit, n.inbox.maxAsks = c.cfg.EventBuffer, c.cfg.MaxAsks
 	return n
 }
@@ -959,7 +960,7 @@ func (c *conn) endLeaseLocked(cause error) {
 	c.state = ended
 	e := c.eventLocked(cause)
 	dirty := c.slots.orphans > 0 || c.dirty
-	noteGenerations(c.slots.last)
+	noteIDs(c.slots.lastID())
 	c.stopLocked(cause)
 	c.mu.Unlock()
 	if dirty {

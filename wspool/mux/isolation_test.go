@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/respool/respool/wspool"
 	"github.com/respool/respool/wspool/mux"
 )
 
@@ -253,4 +254,53 @@ func TestI13_ClosedStreamAfterGivingBack(t *testing.T) {
 			})
 		}
 	}
+}
+
+// I13: a client uses no id again that another one has used on the connection, whatever the limits of the two
+// are: the server may repeat a reply.
+func TestI13_IDsOfClientsWithOtherLimits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		used := map[string]bool{}
+		s := listenMem(t, func(p *peer) {
+			for {
+				_, id, what, ok := p.read()
+				if !ok {
+					return
+				}
+				mu.Lock()
+				if used[id] {
+					t.Errorf("id %s is used again", id)
+				}
+				used[id] = true
+				mu.Unlock()
+				p.send("R%s %s", id, what)
+			}
+		})
+		s.cfg.MaxSize = 1
+		p, err := wspool.New(s.cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, cfg := range []mux.Config{
+			{Codec: plain{bits: 53}}, {Codec: plain{bits: 53}, MaxInFlight: 1, MaxOrphans: 1}, {Codec: plain{bits: 53}, MaxInFlight: 1000},
+		} {
+			c, err := mux.New(p, cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range 1000 {
+				ask(t, c, "a")
+			}
+			if err := c.Close(t.Context()); err != nil {
+				t.Error(err)
+			}
+		}
+		if s := p.Stats(); s.Made != 1 {
+			t.Errorf("%d connections", s.Made)
+		}
+		if err := p.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
 }

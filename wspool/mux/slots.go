@@ -41,12 +41,16 @@ type slots[T any] struct {
 	compacted bool // ids with the first generations were used
 }
 
-// newSlots returns slots for ids of idBits bits, whose generations begin after the given one. At
-// most max are in use at once.
+// newSlots returns slots for ids of idBits bits, which are larger than after: see lastID. At most max are
+// in use at once.
 func newSlots[T any](idBits, max int, after uint64) slots[T] {
 	shift := bits.Len(uint(max - 1))
-	return slots[T]{shift: shift, gens: 1<<(idBits-shift) - 1, max: max, begin: after, last: after}
+	begin := after >> shift
+	return slots[T]{shift: shift, gens: 1<<(idBits-shift) - 1, max: max, begin: begin, last: begin}
 }
+
+// lastID returns an id that is not smaller than those so far, if generations had no limit.
+func (s *slots[T]) lastID() uint64 { return s.last<<s.shift | (1<<s.shift - 1) }
 
 // take takes a slot for owner, as queued. It returns false if none is free.
 func (s *slots[T]) take(owner T) (id uint64, ok bool) {
