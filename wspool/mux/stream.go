@@ -36,8 +36,10 @@ type Stream struct {
 	quit            context.CancelFunc // ends the attempts to resume; nil: there are none
 	gap             *Gap               // since it has no connection
 	lostAt          time.Time
-	cause           error // why it was lost last
-	opening, moving bool  // a goroutine opens it, or resumes it
+	cause           error         // why it was lost last
+	opening, moving bool          // a goroutine opens it, or resumes it
+	resumedAt       time.Time     // when it was resumed last; zero: it was not
+	pause           time.Duration // before that
 }
 
 // waiting is a message in the buffer of a stream.
@@ -412,10 +414,12 @@ func (s *Stream) startResume() {
 	}
 }
 
-// The pauses between attempts to resume a stream.
+// The pauses between attempts to resume a stream. They go on growing if it is lost again within
+// provenAfter: a server that accepts each request and ends the connection must not be asked without end.
 const (
-	firstPause = 50 * time.Millisecond
-	maxPause   = 5 * time.Second
+	firstPause  = 50 * time.Millisecond
+	maxPause    = 5 * time.Second
+	provenAfter = maxPause
 )
 
 // resume subscribes again, until that succeeds or the stream or the client ends.
@@ -423,10 +427,14 @@ func (s *Stream) resume() {
 	// A stream that is closed must not wait for a connection any more, or send its request.
 	ctx, cancel := context.WithCancel(s.client.ctx)
 	defer cancel()
+	pause := firstPause
 	s.mu.Lock()
 	s.quit = cancel
+	if time.Since(s.resumedAt) < provenAfter {
+		pause = min(2*s.pause, maxPause)
+	}
 	s.mu.Unlock()
-	for pause := firstPause; ; pause = min(2*pause, maxPause) {
+	for ; ; pause = min(2*pause, maxPause) {
 		t := time.NewTimer(random.N(pause)) // streams that were lost together do not come back together
 		select {
 		case <-t.C:
@@ -458,6 +466,7 @@ func (s *Stream) resume() {
 		switch {
 		case err == nil:
 			s.mu.Lock()
+			s.resumedAt, s.pause = time.Now(), pause
 			s.moving = s.conn == nil && s.err == nil // it was lost again already
 			if !s.moving && s.err == nil {
 				s.resumedLocked()

@@ -1012,3 +1012,37 @@ func TestOrphans_OfClosedStreams(t *testing.T) {
 		}
 	})
 }
+
+// A server that accepts each request of a stream and ends the connection soon is asked less and less often;
+// one that has served the stream for a while is asked soon after a loss.
+func TestResume_Paced(t *testing.T) {
+	for _, test := range []struct {
+		lasts    time.Duration
+		from, to int64
+	}{{0, 15, 60}, {time.Second, 10, 40}, {9 * time.Second, 6, 7}} {
+		synctest.Test(t, func(t *testing.T) {
+			s := listenMem(t, func(p *peer) {
+				_, id, _, ok := p.read()
+				if !ok {
+					return
+				}
+				p.send("R%s k", id)
+				time.Sleep(test.lasts)
+				p.bye(1011)
+			})
+			c, _ := newClient(t, s, mux.Config{Codec: keyed{}})
+			again := mux.Request{Body: "stream"}
+			stream, err := c.Stream(t.Context(), again, mux.StreamConfig{
+				Resume: func(mux.Message) (mux.Request, bool) { return again, true },
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer stream.Close()
+			time.Sleep(time.Minute)
+			if n := c.Stats().Resumes; n < test.from || n > test.to {
+				t.Errorf("a stream that lasts %v was resumed %d times in a minute", test.lasts, n)
+			}
+		})
+	}
+}
