@@ -176,6 +176,9 @@ func open(data []byte) (envelope, error) {
 	if jsonscan.Null(e.id) {
 		e.id = nil
 	}
+	if jsonscan.Null(e.method) { // of a server that writes all members of all kinds of messages
+		e.method = nil
+	}
 	return e, nil
 }
 

@@ -81,6 +81,8 @@ func TestCodec_Conforms(t *testing.T) {
 		{Name: "escaped key", Message: text(`{"\u0069d":5,"result":0}`), Want: mux.Frame{Kind: mux.Reply, ID: 5}},
 		{Name: "id last in 64 KiB", Message: text(`{"result":"%s","id":6}`, strings.Repeat(`x\\`, 22<<10)), Want: mux.Frame{Kind: mux.Reply, ID: 6}},
 		{Name: "error", Message: text(`{"id":7,"error":{"code":1,"message":"no"}}`), Want: mux.Frame{Kind: mux.Reply, ID: 7}},
+		{Name: "null method", Message: text(`{"method":null,"params":null,"result":1,"error":null,"id":7}`), Want: mux.Frame{Kind: mux.Reply, ID: 7}},
+		{Name: "null method and id", Message: text(`{"method":null,"id":null,"error":{"code":-32700}}`), Bad: true},
 		{Name: "event", Message: text(`{"method":"m","params":{"subscription":1}}`), Want: mux.Frame{Kind: mux.Event}},
 		{Name: "event with a null id", Message: text(`{"method":"m","id":null}`), Want: mux.Frame{Kind: mux.Event}},
 		{Name: "request", Message: text(`{"method":"m","id":"abc"}`), Want: mux.Frame{Kind: mux.Ask}},
@@ -126,7 +128,7 @@ func TestCodec_Conforms(t *testing.T) {
 // FuzzClassify compares Classify with encoding/json.
 func FuzzClassify(f *testing.F) {
 	for _, seed := range []string{
-		`{"id":1}`, `{"id":1.0,"result":{"id":2}}`, `{"\u0069d":"3"}`, `{"id":1,"id":4}`, `[{"id":"5.1"}]`, `{"method":"m","id":6}`, `{"id":"6.x"}`, `{"id":"007"}`,
+		`{"id":1}`, `{"id":1.0,"result":{"id":2}}`, `{"\u0069d":"3"}`, `{"id":1,"id":4}`, `[{"id":"5.1"}]`, `{"method":"m","id":6}`, `{"id":"6.x"}`, `{"id":"007"}`, `{"method":null,"id":13}`,
 		`{"result":"` + strings.Repeat("x", 64<<10) + `","id":12345}`, `{"result":"` + strings.Repeat(`\"`, 32<<10) + `","id":8}`,
 		`{"result":[{"id":9},[{"id":10}]],"id":11,"id":12.0}`,
 	} {
@@ -141,12 +143,13 @@ func FuzzClassify(f *testing.F) {
 		}
 		id := want["id"]
 		hasID := id != nil && string(id) != "null"
+		hasMethod := want["method"] != nil && string(want["method"]) != "null"
 		switch {
-		case want["method"] != nil && hasID:
+		case hasMethod && hasID:
 			if err != nil || got.Kind != mux.Ask {
 				t.Fatalf("request: got %v, %v", got, err)
 			}
-		case want["method"] != nil:
+		case hasMethod:
 			if err != nil || got.Kind != mux.Event {
 				t.Fatalf("notification: got %v, %v", got, err)
 			}
