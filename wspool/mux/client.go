@@ -35,6 +35,7 @@ type Client struct {
 	work       tasks.Group
 	calls      sync.Pool // of *call
 	stats      counts
+	failed     failures
 	durations  durations
 	detach     func() // from the figures of the pool
 
@@ -58,8 +59,6 @@ type Client struct {
 // counts are counters of a client, and of the connections that it had.
 type counts struct {
 	acquired, replayed, retried, resumes, gaps, panics atomic.Int64
-
-	notSent, mayHaveRun atomic.Int64 // that failed
 
 	past connCounts // of connections that have left; guarded by Client.mu
 }
@@ -248,10 +247,8 @@ over:
 		if mayHaveRun {
 			k.fate = ErrMayHaveRun // whatever became of the replay
 		}
-		if k.fate == ErrNotSent {
-			c.stats.notSent.Add(1)
-		} else {
-			c.stats.mayHaveRun.Add(1)
+		if c.failed.add(k.fate) {
+			c.reportLate(k.fate)
 		}
 		failed := &CallError{Fate: k.fate, Sent: sent, Err: err}
 		if n != nil {
@@ -839,6 +836,7 @@ func (c *Client) Close(ctx context.Context) error {
 	if err == nil {
 		err = c.work.Wait(ctx)
 	}
+	c.failed.end()
 	c.detach()
 	return err
 }

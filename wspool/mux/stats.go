@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/respool/respool/internal/settings"
@@ -88,7 +89,6 @@ func (s *connCounts) add(o *connCounts) {
 func (c *Client) Stats() Stats {
 	s := Stats{
 		Waiting: int(c.waiting.Load()), Acquired: c.stats.acquired.Load(), Retried: c.stats.retried.Load(),
-		NotSent: c.stats.notSent.Load(), MayHaveRun: c.stats.mayHaveRun.Load(),
 		Replayed: c.stats.replayed.Load(), Resumes: c.stats.resumes.Load(), Gaps: c.stats.gaps.Load(), Panics: c.stats.panics.Load(),
 	}
 	c.mu.Lock()
@@ -117,10 +117,73 @@ func (c *Client) Stats() Stats {
 		s.Conns = append(s.Conns, one)
 	}
 	c.mu.Unlock()
+	s.NotSent, s.MayHaveRun, _, _ = c.failed.read()
 	s.Calls, s.Batches, s.Messages, s.Orphaned = sum.calls, sum.batches, sum.messages, sum.orphaned
 	s.Late, s.Unknown, s.Bad, s.Ignored, s.Unwanted = sum.late, sum.unknown, sum.bad, sum.ignored, sum.unwanted
 	s.EventsDropped, s.StreamDropped = sum.eventsDropped, sum.streamDropped
 	return s
+}
+
+// failures counts the calls that failed. A caller counts its call when it returns, which may be after Close,
+// when the pool has the counters of the client for the last time. Those that come later are reported one by one.
+type failures struct {
+	mu                  sync.Mutex
+	notSent, mayHaveRun int64
+	ended               bool
+	lastNotSent         int64 // when end was called
+	lastMayHaveRun      int64
+}
+
+// add counts a call that failed with fate. late says that end was called.
+func (f *failures) add(fate error) (late bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if fate == ErrNotSent {
+		f.notSent++
+	} else {
+		f.mayHaveRun++
+	}
+	return f.ended
+}
+
+// end fixes what the pool is shown.
+func (f *failures) end() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.ended {
+		f.ended, f.lastNotSent, f.lastMayHaveRun = true, f.notSent, f.mayHaveRun
+	}
+}
+
+// read returns the counts, and those that the pool is shown.
+func (f *failures) read() (notSent, mayHaveRun, shownNotSent, shownMayHaveRun int64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.ended {
+		return f.notSent, f.mayHaveRun, f.lastNotSent, f.lastMayHaveRun
+	}
+	return f.notSent, f.mayHaveRun, f.notSent, f.mayHaveRun
+}
+
+// lateCall is a call that failed after the client was detached from the pool.
+type lateCall resource.Multiplexer
+
+func (l *lateCall) Multiplexer(int) resource.Multiplexer { return resource.Multiplexer(*l) }
+
+// reportLate adds a call that failed with fate to the figures of the pool, which keeps the counters of what
+// is detached.
+func (c *Client) reportLate(fate error) {
+	a, ok := c.from.(attacher)
+	if !ok {
+		return
+	}
+	one := &lateCall{Name: c.cfg.Name}
+	if fate == ErrNotSent {
+		one.NotSent = 1
+	} else {
+		one.MayHaveRun = 1
+	}
+	_ = c.guard("Attach", func() error { a.Attach(one)(); return nil })
 }
 
 // Multiplexer implements [resource.MultiplexReporter]: it is [Client.Stats] as the meter of the pool
@@ -130,11 +193,12 @@ func (c *Client) Multiplexer(limit int) resource.Multiplexer {
 	m := resource.Multiplexer{
 		Name: c.cfg.Name, Held: len(s.Conns), Limit: c.cfg.MaxInFlight, InFlight: s.InFlight, Waiting: s.Waiting, OldestWait: s.Oldest,
 		Orphans: s.Orphans, MaxOrphans: c.cfg.MaxOrphans, Streams: s.Streams,
-		Acquired: s.Acquired, Calls: s.Calls, NotSent: s.NotSent, MayHaveRun: s.MayHaveRun, Batches: s.Batches, Messages: s.Messages,
+		Acquired: s.Acquired, Calls: s.Calls, Batches: s.Batches, Messages: s.Messages,
 		Retried: s.Retried, Replayed: s.Replayed, Orphaned: s.Orphaned, Late: s.Late, Unknown: s.Unknown, Bad: s.Bad, Unwanted: s.Unwanted,
 		EventsDropped: s.EventsDropped, StreamDropped: s.StreamDropped, Resumes: s.Resumes, Gaps: s.Gaps, Panics: s.Panics,
 		Took: c.durations.read(),
 	}
+	_, _, m.NotSent, m.MayHaveRun = c.failed.read()
 	slices.SortFunc(s.Conns, func(a, b ConnStats) int { return cmp.Compare(a.ID, b.ID) })
 	for i, n := range s.Conns {
 		m.Busiest = max(m.Busiest, n.InFlight)

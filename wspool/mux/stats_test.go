@@ -222,3 +222,39 @@ func TestNew_AttachPanics(t *testing.T) {
 		t.Errorf("%v, %v", c, err)
 	}
 }
+
+// A call whose caller counts it when Close has returned is in the figures of the pool too: one that Close has
+// ended, and one that waited in line for a connection.
+func TestClose_CountsFailures(t *testing.T) {
+	for _, forced := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			c, p := newClient(t, listenMem(t, func(p *peer) {
+				for ok := true; ok; {
+					_, _, _, ok = p.read()
+				}
+			}), mux.Config{Codec: plain{}, MaxInFlight: 5})
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			var wg sync.WaitGroup
+			for range 20 {
+				wg.Go(func() { _, _ = c.Call(ctx, mux.Request{Body: "a"}) })
+			}
+			synctest.Wait()
+			by, giveUp := context.WithCancel(t.Context())
+			defer giveUp()
+			if forced {
+				giveUp()
+			} else {
+				time.AfterFunc(time.Second, cancel)
+			}
+			if err := c.Close(by); (err != nil) != forced {
+				t.Error(err)
+			}
+			wg.Wait()
+			s, m := c.Stats(), p.Inspect(0).Multiplexers[0]
+			if s.MayHaveRun != 5 || s.NotSent != 15 || m.MayHaveRun != 5 || m.NotSent != 15 {
+				t.Errorf("forced %v: %d and %d of the client, %d and %d of the pool", forced, s.MayHaveRun, s.NotSent, m.MayHaveRun, m.NotSent)
+			}
+		})
+	}
+}
