@@ -155,6 +155,7 @@ type step uint8
 const (
 	inPool step = iota // the pool's
 	inAdmit
+	inContext
 	inEvict
 	inDue
 	inDone
@@ -163,7 +164,7 @@ const (
 
 // where is the name of the step in a PanicError.
 func (s step) where() string {
-	return [...]string{inPool: "", inAdmit: "Admission", inEvict: "Evict", inDue: "Due", inDone: "Done", inLeased: "Trace"}[s]
+	return [...]string{inPool: "", inAdmit: "Admission", inContext: "", inEvict: "Evict", inDue: "Due", inDone: "Done", inLeased: "Trace"}[s]
 }
 
 // evaluation is what the policies say of a resource from the facts alone.
@@ -192,7 +193,11 @@ type acquireOp[T any] struct {
 // caller and the other policies keep the resource. If not, the op says how far it got.
 func (a *acquireOp[T]) fast(ctx context.Context, p *Pool[T], r *Request, slot int) {
 	defer func() {
-		if a.step != inPool {
+		switch a.step {
+		case inPool:
+		case inContext: // the panic of the caller's context goes on to the caller
+			a.letGo(p)
+		default:
 			a.stumbled(p, recover())
 		}
 	}()
@@ -210,8 +215,10 @@ func (a *acquireOp[T]) fast(ctx context.Context, p *Pool[T], r *Request, slot in
 			a.refused = err
 			return
 		}
-		a.done = done
-		if ctx.Err() != nil {
+		a.done, a.step = done, inContext
+		ended := ctx.Err() != nil
+		a.step = inPool
+		if ended {
 			return // slowAcquire.find sees that too
 		}
 	}

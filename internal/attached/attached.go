@@ -59,7 +59,8 @@ func (l *List[K]) Add(key K, r resource.MultiplexReporter) (remove func()) {
 }
 
 // All returns all multiplexers by name, those of one name together, those that have been removed
-// included. So a counter of a name never falls. At most limit resources are listed for each.
+// included. So a counter of a name never falls, unless that of a multiplexer rises while it is being
+// removed. At most limit resources are listed for each.
 func (l *List[K]) All(limit int) []resource.Multiplexer {
 	l.mu.Lock()
 	live, all := slices.Clone(l.live), slices.Clone(l.past)
