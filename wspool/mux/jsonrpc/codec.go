@@ -62,7 +62,7 @@ type Batch []Request
 // ErrBody means that the body of a call cannot be encoded.
 var ErrBody = errors.New("jsonrpc: bad body")
 
-// ErrNoSubscriptions: a stream needs Codec.Unsubscribe.
+// ErrNoSubscriptions means that a stream was to begin although Codec.Unsubscribe is not set.
 var ErrNoSubscriptions = errors.New("jsonrpc: codec has no subscriptions: Codec.Unsubscribe is not set")
 
 // ErrMessage means that a message is no JSON-RPC message, or not of the kind that was expected.
