@@ -67,9 +67,9 @@ type StreamConfig struct {
 	// ended or is drained, and true; or false, and the stream ends with the cause. last is
 	// the last message that was received, with nil Data if there was none. It runs on a
 	// goroutine of the client and must not block, nor call [Client.Close], which waits for
-	// it. The attempts are paced, and the reader of
-	// the stream gets a [Gap] before the first message after it. Nil: the stream ends with
-	// its connection.
+	// it. Before each attempt there is a random pause, which grows up to 5 s until the
+	// stream has lasted for 5 s. The reader gets a [Gap] before the first message after it.
+	// Nil: the stream ends with its connection.
 	Resume func(last Message) (r Request, again bool)
 	// Dedicated gives the stream a connection of its own, which counts towards the limit of
 	// the pool, not [Config.MaxConns].
