@@ -106,7 +106,7 @@ type socket struct {
 		`_, s.peeked = b, s.conn.(kernel).Look()`},
 	{"wspool/link.go", `if s := l.raw.SyscallConn(); s != nil {`, `if s := l.raw.SyscallConn(); false {`},
 	// A number that outlives an execution.
-	{"wspool/mux/conn.go", `c.cfg.MaxInFlight+c.cfg.mostOrphans()+1, usedGenerations.Load())`, `c.cfg.MaxInFlight+c.cfg.mostOrphans()+1, 0)`},
+	{"wspool/mux/conn.go", `c.cfg.MaxInFlight+c.cfg.mostOrphans()+1, usedIDs.Load())`, `c.cfg.MaxInFlight+c.cfg.mostOrphans()+1, 0)`},
 }
 
 // edits applies edits.
