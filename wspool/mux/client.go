@@ -327,15 +327,10 @@ func (c *Client) wait(ctx context.Context, r *Request, avoid string) (*conn, err
 	w.at = c.line.PushBack(w)
 	c.waiting.Add(1) // before looking for room: whatever frees a slot later sees it
 	c.admitLocked()
-	var clogged []*conn
-	if w.got == nil {
-		clogged = c.cloggedLocked()
-	}
 	if w.got == nil && r.NoWait {
 		c.outLocked(w)
 		c.growLocked()
 		c.mu.Unlock()
-		retireClogged(clogged)
 		return nil, ErrBusy
 	}
 	c.growLocked()
@@ -343,7 +338,6 @@ func (c *Client) wait(ctx context.Context, r *Request, avoid string) (*conn, err
 		w.since = time.Now()
 	}
 	c.mu.Unlock()
-	retireClogged(clogged)
 	select {
 	case <-w.ready:
 	case <-done:
@@ -361,26 +355,6 @@ func (c *Client) wait(ctx context.Context, r *Request, avoid string) (*conn, err
 		return nil, w.err
 	}
 	return w.got, nil
-}
-
-// cloggedLocked returns the connections that take no calls only because of orphans.
-func (c *Client) cloggedLocked() (all []*conn) {
-	for _, n := range *c.open.Load() {
-		n.mu.Lock()
-		if isCloggedLocked(n) {
-			all = append(all, n)
-		}
-		n.mu.Unlock()
-	}
-	return all
-}
-
-// retireClogged has connections replaced for which a caller would wait until a reply that may never
-// come arrives. No lock is held.
-func retireClogged(all []*conn) {
-	for _, n := range all {
-		n.retire(fmt.Errorf("%w: they take all of its slots", ErrOrphans))
-	}
 }
 
 // EndSession forgets which connection the calls of a session use: see [Request.Session].

@@ -186,12 +186,6 @@ func (c *conn) roomLocked() bool {
 	return c.state == open && inUse < most && inUse+c.slots.orphans < c.slots.max
 }
 
-// isCloggedLocked reports whether the connection takes no call only because of orphans. Its lock is held.
-func isCloggedLocked(c *conn) bool {
-	inUse := c.slots.live + c.reserved
-	return c.state == open && !c.exclusive && inUse < c.client.cfg.MaxInFlight && inUse+c.slots.orphans >= c.slots.max
-}
-
 // reserve promises a slot to a call.
 func (c *conn) reserve() bool {
 	c.mu.Lock()

@@ -567,7 +567,7 @@ func (c *conn) detach(s *Stream, cancel bool) {
 	if key != "" {
 		c.dirty = true // no message says that the server has ended it
 	}
-	alone, clogged := c.exclusive, isCloggedLocked(c)
+	alone := c.exclusive
 	c.unlock(true)
 	if cancel {
 		var k []byte
@@ -575,9 +575,6 @@ func (c *conn) detach(s *Stream, cancel bool) {
 			k = []byte(key)
 		}
 		c.sendCancel(id, k)
-	}
-	if clogged && c.client.waiting.Load() > 0 {
-		retireClogged([]*conn{c})
 	}
 	if alone {
 		c.drain(ErrStreamClosed)

@@ -973,46 +973,6 @@ func (bits) Append(dst []byte, _ uint64, _ any) (int, []byte, error) {
 }
 func (bits) Classify(int, []byte) (mux.Frame, error) { return mux.Frame{}, nil }
 
-// Streams that are closed and whose end the server does not confirm fill a connection, which another one
-// replaces when a caller would have to wait for it.
-func TestOrphans_OfClosedStreams(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := listenMem(t, func(p *peer) {
-			for {
-				kind, id, what, ok := p.read()
-				if !ok {
-					return
-				}
-				switch {
-				case kind != 'C':
-				case what == "stream":
-					p.send("P%s 1", id)
-				default:
-					p.send("R%s %s", id, what)
-				}
-			}
-		})
-		c, _ := newClient(t, s, mux.Config{Codec: plain{}, MaxInFlight: 4, MaxOrphans: 2})
-		live, err := c.Stream(t.Context(), mux.Request{Body: "stream"}, mux.StreamConfig{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer live.Close()
-		for range 8 {
-			st, err := c.Stream(t.Context(), mux.Request{Body: "stream"}, mux.StreamConfig{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			st.Close()
-		}
-		began := time.Now()
-		ask(t, c, "a")
-		if took := time.Since(began); took > time.Second {
-			t.Errorf("the call took %v; %+v", took, c.Stats())
-		}
-	})
-}
-
 // A server that accepts each request of a stream and ends the connection soon is asked less and less often;
 // one that has served the stream for a while is asked soon after a loss.
 func TestResume_Paced(t *testing.T) {
