@@ -80,4 +80,4 @@ func Validate(endpoints []Endpoint) error {
 const maxShown = 200
 
 // shown returns what an error shows of an Addr, which may be a URL with a password.
-func shown(addr string) string { return redact.Hide(redact.Clean(addr, maxShown)) }
+func shown(addr string) string { return redact.Clean(redact.Hide(addr), maxShown) }

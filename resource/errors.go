@@ -110,8 +110,8 @@ type AcquireError struct {
 	Err    error         // why
 	Reason Reason        // the kind of Err, one of a fixed set; Stats counts by it
 	Waited time.Duration // how long the caller had waited
-	// RetryAfter is after how long it is worth asking again, which a policy has said or the pool
-	// knows in an outage. 0: not known, as after a failed call of Make, whose error may say more.
+	// RetryAfter is how long to wait before asking again: a policy has said so, or the pool in an
+	// outage. 0: not known, as after a failed call of Make, whose error may say more.
 	RetryAfter time.Duration
 	Load       Load  // how the pool was; Wanting includes the slot that this caller wanted of a Keyed's total
 	LastMake   error // how the last creation failed, if none has succeeded since

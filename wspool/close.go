@@ -236,16 +236,28 @@ func (l *link) cutOff() {
 
 // endNow takes the connection out of use, and ends its lease.
 func (l *link) endNow(cause error) {
-	l.mu.Lock()
-	c := l.lease
-	if c == nil || c.detached {
-		l.end.closing = true // attachVetted refuses it from now on
+	for {
+		l.mu.Lock()
+		c := l.lease
+		if c == nil || c.detached {
+			l.end.closing = true // attachVetted refuses it from now on
+			l.mu.Unlock()
+			l.fail(cause)
+			return
+		}
 		l.mu.Unlock()
-		l.fail(cause)
-		return
+		if c.end(cause, true, func(pooled resource.Lease[*link]) { pooled.Discard(cause) }) {
+			return
+		}
+		// Something else has ended it. If that was an exchange that has sent nothing, it begins a
+		// lease again.
+		l.mu.Lock()
+		ending := l.lease == c
+		l.mu.Unlock()
+		if ending {
+			return
+		}
 	}
-	l.mu.Unlock()
-	c.end(cause, true, func(pooled resource.Lease[*link]) { pooled.Discard(cause) })
 }
 
 // endReclaimed ends the lease on the holder's side if the connection is destroyed because

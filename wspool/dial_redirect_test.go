@@ -144,6 +144,9 @@ func TestRedirectNotFollowed(t *testing.T) {
 		"not asked for":   {false, 0, "/end?s3cret", "it leads to /end"},
 		"the same path":   {false, 0, "https://other.example/v1/s3cret-k%65y/", "it leads to https://other.example/v1/…/"},
 		"within a path":   {false, 0, "https://other.example/login/%2Fk%2Fs3cret-key", "it leads to https://other.example/login/"},
+		"query as path":   {false, 0, "https://other.example/k/s3cret-next", "it leads to https://other.example"},
+		"query as URL":    {false, 0, "https://app.example/cb/s3cret-tok", "it leads to …"},
+		"opaque":          {false, 0, "https:k/s3cret-key", "it leads to https:…"},
 		"to plain":        {false, 2, strings.Replace(plain.url, "127.0.0.1", "localhost", 1) + "/s?s3cret", "another host without TLS"},
 		"from TLS":        {true, 2, plain.url, "from wss to ws"},
 		"without end":     {false, 2, "/again", "more than 2 redirects"},
@@ -154,7 +157,7 @@ func TestRedirectNotFollowed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			cfg := wspool.Config{Redirects: tc.redirects, TLS: &tls.Config{RootCAs: ca.pool}}
 			h := listenHop(t, map[bool]*tls.Config{true: secure}[tc.secure], 302, tc.to)
-			cfg.URL = h.ws(false) + "/k/s3cret-key"
+			cfg.URL = h.ws(false) + "/k/s3cret-key?next=%2Fk%2Fs3cret-next&back=https%3A%2F%2Fapp.example%2Fcb%2Fs3cret-tok"
 			e := dialFails(t, cfg, "handshake")
 			if e.Status != 302 || !errors.Is(e, websocket.ErrBadHandshake) || !strings.Contains(e.Error(), tc.says) || strings.Contains(strings.Replace(e.Error(), "/s3cret", "", 1), "s3cret") {
 				t.Errorf("%v", e)

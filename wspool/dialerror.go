@@ -197,7 +197,7 @@ func readRefusal(head []byte, rest io.Reader, method string, known *secrets, han
 }
 
 // location returns the target of r in a form that may be shown: without user, query, fragment,
-// known secrets, and the segments that the path of the URL has too.
+// known secrets, and path segments that also occur in the URL of the request.
 func (r *Response) location(known *secrets) string {
 	to := r.Header.Get("Location")
 	if to == "" {
@@ -207,14 +207,27 @@ func (r *Response) location(known *secrets) string {
 	if err != nil {
 		return "an address that does not parse"
 	}
-	path := strings.Split(u.EscapedPath(), "/")
+	u.User, u.RawQuery, u.Fragment, u.RawFragment, u.ForceQuery = nil, "", "", "", false
+	if u.Opaque != "" { // as in https:host/path, which browsers and proxies read differently
+		u.Opaque = redact.Dots
+	}
+	text := known.tokens.Redact(u.String(), false) // before anything else: a secret may be longer than a segment
+	host := 0                                      // where the path begins
+	if _, rest, ok := strings.Cut(text, "//"); ok && u.Host != "" {
+		host = len(text) - len(rest)
+		if i := strings.IndexByte(rest, '/'); i >= 0 {
+			host += i
+		} else {
+			host = len(text)
+		}
+	}
+	path := strings.Split(text[host:], "/")
 	for i, part := range path {
 		if known.segment(part) {
 			path[i] = redact.Dots
 		}
 	}
-	u.User, u.Path, u.RawPath, u.RawQuery, u.Fragment, u.RawFragment, u.ForceQuery = nil, "", "", "", "", "", false
-	return redact.Clean(known.tokens.Redact(u.String(), false)+known.set.Redact(strings.Join(path, "/"), false), shownURL)
+	return redact.Clean(text[:host]+known.set.Redact(strings.Join(path, "/"), false), shownURL)
 }
 
 // says returns the beginning of the body in a form that may be shown.

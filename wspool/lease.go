@@ -57,10 +57,11 @@ func (c *Conn) end(err error, destroy bool, give func(resource.Lease[*link])) {
 }
 
 // end ends the lease once. It calls give if the connection is clean, or if destroy says
-// that give destroys it in any case; otherwise end destroys the connection.
-func (c *lease) end(err error, destroy bool, give func(resource.Lease[*link])) {
+// that give destroys it in any case; otherwise end destroys the connection. It returns false if
+// the lease has ended before, or is being ended.
+func (c *lease) end(err error, destroy bool, give func(resource.Lease[*link])) bool {
 	if !c.ended.CompareAndSwap(false, true) {
-		return
+		return false
 	}
 	var seen bridge.LeaseEnd
 	c.link.mu.Lock()
@@ -92,6 +93,7 @@ func (c *lease) end(err error, destroy bool, give func(resource.Lease[*link])) {
 	default:
 		c.pooled.Discard(dirty)
 	}
+	return true
 }
 
 // reclaimable has the lease ended if the garbage collector finds c unreachable.

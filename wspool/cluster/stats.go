@@ -39,7 +39,7 @@ type EndpointStats struct {
 
 // String returns s in one line. What looks like a secret in the address is not shown.
 func (s EndpointStats) String() string {
-	text := fmt.Sprintf("%s %v, load %d, %v", redact.Hide(redact.Clean(s.Endpoint.Addr, 200)), s.Status, s.Load, s.Pool.Load)
+	text := fmt.Sprintf("%s %v, load %d, %v", redact.Clean(redact.Hide(s.Endpoint.Addr), 200), s.Status, s.Load, s.Pool.Load)
 	if s.Cause != nil {
 		text += fmt.Sprintf(" (%v)", s.Cause)
 	}

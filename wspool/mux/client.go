@@ -234,7 +234,7 @@ func (c *Client) attempts(ctx context.Context, k *call, r *Request, try func(n *
 			goto over
 		}
 		if k.fate == nil || ctx.Err() != nil {
-			if err == errBulk || err == errElsewhere { // it would have been sent on another connection
+			if err == errBulk || err == errElsewhere { // the call was to move to another connection
 				err = causeOf(ctx)
 			}
 			break

@@ -41,8 +41,8 @@ type slots[T any] struct {
 	compacted bool // ids with the first generations were used
 }
 
-// newSlots returns slots for ids of idBits bits, which are larger than after: see lastID. At most max are
-// in use at once.
+// newSlots returns slots for ids of idBits bits, which are larger than after (see lastID) until the
+// generations begin again. At most max are in use at once.
 func newSlots[T any](idBits, max int, after uint64) slots[T] {
 	shift := bits.Len(uint(max - 1))
 	begin := after >> shift

@@ -39,7 +39,7 @@ type Stream struct {
 	cause           error         // why it was lost last
 	opening, moving bool          // a goroutine opens it, or resumes it
 	resumedAt       time.Time     // when it was resumed last; zero: it was not
-	pause           time.Duration // before that
+	pause           time.Duration // the upper bound of the pause before that
 }
 
 // waiting is a message in the buffer of a stream.
