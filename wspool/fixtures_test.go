@@ -39,7 +39,7 @@ type peer struct {
 
 	mu    sync.Mutex
 	conns map[*websocket.Conn]bool
-	all   sync.WaitGroup
+	gone  chan struct{} // closed when conns becomes empty; nil: hangUp does not wait
 }
 
 func (p *peer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -52,21 +52,32 @@ func (p *peer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	p.mu.Lock()
 	p.conns[ws] = true
-	p.all.Add(1)
 	p.mu.Unlock()
 	p.serve(ws)
 	ws.Close()
 	p.mu.Lock()
 	delete(p.conns, ws)
+	if len(p.conns) == 0 && p.gone != nil {
+		close(p.gone)
+		p.gone = nil
+	}
 	p.mu.Unlock()
-	p.all.Done()
 }
 
-// hangUp closes what is still open and waits for the functions that serve. No
-// connection may come meanwhile.
+// hangUp closes what is still open and waits for the functions that serve. A connection
+// that comes meanwhile may or may not be among them.
 func (p *peer) hangUp() {
 	p.cut()
-	p.all.Wait()
+	p.mu.Lock()
+	var gone chan struct{}
+	if len(p.conns) > 0 {
+		gone = make(chan struct{})
+		p.gone = gone
+	}
+	p.mu.Unlock()
+	if gone != nil {
+		<-gone
+	}
 }
 
 // cut closes what is open now.

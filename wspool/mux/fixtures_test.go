@@ -143,14 +143,19 @@ type server struct {
 	cfg   wspool.Config
 	serve func(*peer)
 
-	mu  sync.Mutex
-	all map[*peer]bool
-	wg  sync.WaitGroup
+	mu    sync.Mutex
+	all   map[*peer]bool
+	ended bool // no connection is served any more
+	wg    sync.WaitGroup
 }
 
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	up := websocket.Upgrader{}
 	s.mu.Lock() // a client that has seen the response is among those that cut closes
+	if s.ended {
+		s.mu.Unlock()
+		return
+	}
 	ws, err := up.Upgrade(w, r, nil)
 	if err != nil {
 		s.mu.Unlock()
@@ -177,12 +182,21 @@ func (s *server) cut() {
 	}
 }
 
+// end closes the connections and waits for the functions that serve.
+func (s *server) end() {
+	s.mu.Lock()
+	s.ended = true
+	s.mu.Unlock()
+	s.cut()
+	s.wg.Wait()
+}
+
 // listen starts a server on a socket.
 func listen(t testing.TB, serve func(*peer)) *server {
 	s := &server{serve: serve, all: map[*peer]bool{}}
 	h := httptest.NewServer(s)
 	s.cfg = wspool.Config{URL: "ws" + strings.TrimPrefix(h.URL, "http"), MaxSize: 8}
-	t.Cleanup(func() { h.Close(); s.cut(); s.wg.Wait() })
+	t.Cleanup(func() { h.Close(); s.end() })
 	return s
 }
 
@@ -199,7 +213,7 @@ func listenMemOf(t testing.TB, size int, serve func(*peer)) *server {
 	s.cfg = wspool.Config{URL: "ws://mem/", MaxSize: 8, NetDial: func(ctx context.Context, network, addr string) (net.Conn, error) {
 		return l.Dial(ctx, network, addr)
 	}}
-	t.Cleanup(func() { h.Close(); s.cut(); s.wg.Wait(); <-done })
+	t.Cleanup(func() { h.Close(); s.end(); <-done })
 	return s
 }
 
