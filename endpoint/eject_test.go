@@ -118,21 +118,31 @@ func TestProbeEndsAtItsTimeoutAndWhenTheEndpointLeaves(t *testing.T) {
 	})
 }
 
+// lateProbe counts the probes of one endpoint. The first returns when its context has ended and release
+// is closed, and the others succeed at once.
+type lateProbe struct {
+	release               chan struct{}
+	running, most, probes int
+}
+
+func (p *lateProbe) probe(c ctx, _ string) error {
+	p.running, p.probes = p.running+1, p.probes+1
+	defer func() { p.running-- }()
+	p.most = max(p.most, p.running)
+	if p.probes == 1 {
+		<-c.Done()
+		<-p.release
+	}
+	return c.Err()
+}
+
 // A probe that was canceled because the endpoint left shows nothing, also if the endpoint is listed
 // again before it returns; then the next one begins.
 func TestProbeOfAnEndpointThatLeftAndReturnedIsVoid(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		release := make(chan struct{})
-		probes := 0
+		p := lateProbe{release: make(chan struct{})}
 		drain := func(c ctx, _ string) { <-c.Done() } // until it is listed again
-		st := newStage(t, SetConfig{ProbeTimeout: time.Hour, OnLeave: drain, Probe: func(c ctx, _ string) error {
-			if probes++; probes > 1 {
-				return nil
-			}
-			<-c.Done()
-			<-release
-			return c.Err()
-		}}, five()...)
+		st := newStage(t, SetConfig{ProbeTimeout: time.Hour, OnLeave: drain, Probe: p.probe}, five()...)
 		defer st.close()
 		st.fail("b", 5)
 		pass(10 * time.Second)
@@ -140,11 +150,11 @@ func TestProbeOfAnEndpointThatLeftAndReturnedIsVoid(t *testing.T) {
 		st.answer(listOf("a", "c", "d", "e")...)
 		st.answer(five()...)
 		pass(time.Second)
-		if s := st.state("b"); s.Status != Probing || probes != 1 {
-			t.Fatalf("%d probes, while the canceled one still runs: %+v", probes, s)
+		if s := st.state("b"); s.Status != Probing || p.probes != 1 {
+			t.Fatalf("%d probes, while the canceled one still runs: %+v", p.probes, s)
 		}
 		cause := st.state("b").Cause
-		close(release)
+		close(p.release)
 		synctest.Wait()
 		if s := st.state("b"); s.Status != Ejected || s.Probes != 0 || s.Cause != cause || s.NextProbe.IsZero() {
 			t.Errorf("after the canceled probe: %+v; its cause was %v", s, cause)
@@ -160,18 +170,8 @@ func TestProbeOfAnEndpointThatLeftAndReturnedIsVoid(t *testing.T) {
 // late. Listed again before that, it is not probed by two calls at once.
 func TestProbe_AlonePerEndpoint(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		release := make(chan struct{})
-		running, most, probes := 0, 0, 0
-		st := newStage(t, SetConfig{ProbeTimeout: time.Hour, Probe: func(c ctx, _ string) error {
-			running, probes = running+1, probes+1
-			defer func() { running-- }()
-			most = max(most, running)
-			if probes == 1 {
-				<-c.Done()
-				<-release
-			}
-			return c.Err()
-		}}, five()...)
+		p := lateProbe{release: make(chan struct{})}
+		st := newStage(t, SetConfig{ProbeTimeout: time.Hour, Probe: p.probe}, five()...)
 		defer st.close()
 		st.fail("b", 5)
 		pass(10 * time.Second)
@@ -181,17 +181,17 @@ func TestProbe_AlonePerEndpoint(t *testing.T) {
 			st.answer(five()...)
 			st.fail("b", 5)
 			pass(10 * time.Second)
-			if most != 1 {
-				t.Fatalf("%d probes of one endpoint at once", most)
+			if p.most != 1 {
+				t.Fatalf("%d probes of one endpoint at once", p.most)
 			}
-			if probes == 1 {
-				close(release)
+			if p.probes == 1 {
+				close(p.release)
 				pass(time.Second)
 			}
 		}
 		pass(time.Minute)
-		if probes < 2 || most != 1 || st.count(EndpointLeft) != 2 {
-			t.Errorf("%d probes, %d at once; left %d times", probes, most, st.count(EndpointLeft))
+		if p.probes < 2 || p.most != 1 || st.count(EndpointLeft) != 2 {
+			t.Errorf("%d probes, %d at once; left %d times", p.probes, p.most, st.count(EndpointLeft))
 		}
 	})
 }

@@ -64,7 +64,7 @@ func TestReadWhole_EndsAsAMessageArrives(t *testing.T) {
 			_, _, err := c.ReadWhole(ctx, nil)
 			end <- err
 		}()
-		time.Sleep(1500 * time.Millisecond) // a heartbeat has been sent
+		time.Sleep(1500 * time.Millisecond) // in the bubble; a heartbeat has been sent
 		ctx.armed.Store(true)
 		close(send)
 		err := <-end

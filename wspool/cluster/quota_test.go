@@ -145,13 +145,13 @@ func TestProbe_FailbackQuotaNew(t *testing.T) {
 			if conn, err := c.Acquire(t.Context()); err == nil {
 				conn.Discard(nil)
 			}
-			time.Sleep(100 * time.Millisecond)
+			time.Sleep(100 * time.Millisecond) // in the bubble
 		}
 		if err := c.Warm(t.Context(), 4); err != nil {
 			t.Fatal(err)
 		}
 		w.at("a:80").down.Store(false)
-		time.Sleep(5 * time.Minute)
+		time.Sleep(5 * time.Minute) // in the bubble
 		if s := c.Stats(); s.Set.Priority != 0 {
 			t.Errorf("5 minutes after it works again Priority %d is in use; %d units wait", s.Set.Priority, u.waiting.Load())
 		}

@@ -68,8 +68,8 @@ type StreamConfig struct {
 	// the last message that was received, with nil Data if there was none. It runs on a
 	// goroutine of the client and must not block, nor call [Client.Close], which waits for
 	// it. Before each attempt there is a random pause, whose upper bound doubles up to 5 s;
-	// it begins anew once the stream has lasted for 5 s. The reader gets a [Gap] before the first message after it.
-	// Nil: the stream ends with its connection.
+	// it begins anew once the stream has lasted for 5 s. The reader gets a [Gap] before the
+	// first message after it. Nil: the stream ends with its connection.
 	Resume func(last Message) (r Request, again bool)
 	// Dedicated gives the stream a connection of its own, which counts towards the limit of
 	// the pool, not [Config.MaxConns].

@@ -987,7 +987,7 @@ func TestResume_Paced(t *testing.T) {
 					return
 				}
 				p.send("R%s k", id)
-				time.Sleep(test.lasts)
+				time.Sleep(test.lasts) // in the bubble
 				p.bye(1011)
 			})
 			c, _ := newClient(t, s, mux.Config{Codec: keyed{}})
@@ -999,7 +999,7 @@ func TestResume_Paced(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer stream.Close()
-			time.Sleep(time.Minute)
+			time.Sleep(time.Minute) // in the bubble
 			if n := c.Stats().Resumes; n < test.from || n > test.to {
 				t.Errorf("a stream that lasts %v was resumed %d times in a minute", test.lasts, n)
 			}
