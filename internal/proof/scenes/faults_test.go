@@ -145,6 +145,8 @@ func (r *trial) in(what string, f func(ctx context.Context)) {
 // handshake applies the fault during a dial. The handshake of another pool gives its length
 // in bytes.
 func (r *trial) handshake(strike func(c *relay.Conn, all int64)) {
+	alive := r.cfg.KeepAlive
+	r.cfg.KeepAlive = -1 // a pong would count as a part of the handshake
 	r.raise()
 	r.heal()
 	all := r.relay.Conns()[0].Down().Passed() // includes one exchange
@@ -152,6 +154,7 @@ func (r *trial) handshake(strike func(c *relay.Conn, all int64)) {
 		r.t.Error(err)
 	}
 	all -= r.answer()
+	r.cfg.KeepAlive = alive
 
 	r.relay.OnConn(func(c *relay.Conn) { strike(c, all) })
 	if r.harm == silence {
