@@ -39,24 +39,62 @@ type factory struct {
 	makes    atomic.Int64
 	mu       sync.Mutex
 	parts    []*part
+	making   map[*makeCall]bool
+}
+
+// makeCall is a call of make that has not returned.
+type makeCall struct {
+	ctx   context.Context
+	ended bool // its context had ended when somebody looked, and it takes no slot any more
 }
 
 var errYard = errors.New("planned failure")
 
-// make is Config.Make: mostly it succeeds soon.
-func (y *factory) make(ctx context.Context) (*part, error) {
-	if n := y.slots.Add(1); n > y.most {
+// begin takes a slot for a creation with ctx. When the context of another has ended, by
+// MakeTimeout or a Reset, the pool soon gives that one up. The end is looked for here, and not
+// counted by a goroutine of its own: that may run later than the creation that the pool begins
+// instead.
+func (y *factory) begin(ctx context.Context) *makeCall {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	if y.slots.Add(1) > y.most {
+		for m := range y.making {
+			if !m.ended && m.ctx.Err() != nil {
+				m.ended = true
+				y.slots.Add(-1)
+			}
+		}
+	}
+	if n := y.slots.Load(); n > y.most {
 		y.t.Errorf("I1: %d slots taken of at most %d", n, y.most)
 	}
-	// When ctx has ended, by MakeTimeout or a Reset, the pool soon gives up the make.
-	inTime := context.AfterFunc(ctx, func() { y.slots.Add(-1) })
-	p := &part{n: y.makes.Add(1)}
-	ok := false
-	defer func() {
-		if p.late = !inTime(); !ok && !p.late {
-			y.slots.Add(-1)
-		}
-	}()
+	m := &makeCall{ctx: ctx}
+	if y.making == nil {
+		y.making = make(map[*makeCall]bool)
+	}
+	y.making[m] = true
+	return m
+}
+
+// end ends m, with its part or nil. It keeps the slot for a part that is not late.
+func (y *factory) end(m *makeCall, p *part) {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	delete(y.making, m)
+	late := m.ctx.Err() != nil
+	if (late || p == nil) && !m.ended {
+		y.slots.Add(-1)
+	}
+	if p != nil {
+		p.late = late
+		y.parts = append(y.parts, p)
+	}
+}
+
+// make is Config.Make: mostly it succeeds soon.
+func (y *factory) make(ctx context.Context) (made *part, err error) {
+	m := y.begin(ctx)
+	defer func() { y.end(m, made) }()
 	chance := rand.IntN(1000 * y.scale)
 	if y.healed.Load() {
 		chance = 1000 // of 1000: success
@@ -76,11 +114,7 @@ func (y *factory) make(ctx context.Context) (*part, error) {
 		<-ctx.Done()
 		time.Sleep(y.patience)
 	}
-	y.mu.Lock()
-	y.parts = append(y.parts, p)
-	y.mu.Unlock()
-	ok = true
-	return p, nil
+	return &part{n: y.makes.Add(1)}, nil
 }
 
 func (y *factory) watch(p *part, invalidate func(error)) {
