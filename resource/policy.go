@@ -116,7 +116,8 @@ type Outcome struct {
 // interval and a little more. A resource that is in use or needed for MinIdle and will have
 // to end by then gets a replacement first, if there is room; if not, it ends early. One
 // replacement is created at a time, so that resources created together are not replaced in a
-// burst.
+// burst. An Eviction that has another reason than age, such as memory that is needed
+// elsewhere, returns nil where [Info.Total] is 0; otherwise the pool replaces what it ended.
 //
 // Package metrics counts destroyed resources by cause. The label is what the method Cause()
 // string of an error in the chain returns, or the text of a sentinel made by errors.New. So

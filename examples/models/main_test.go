@@ -90,13 +90,21 @@ func TestMemoryInOrder(t *testing.T) {
 		}
 		wait(large, "large")
 		wait(small, "small") // it would find room
-		idle := resource.Info{Idle: time.Second, Idlers: 3}
+		idle := resource.Info{Idle: time.Second, Idlers: 3, Total: 3}
 		if err := small.Evict(idle); err != nil {
 			t.Errorf("at once: %v", err)
 		}
-		time.Sleep(patience)
-		if err := small.Evict(resource.Info{Idle: time.Second}); err != nil {
-			t.Errorf("one that is about to be lent: %v", err)
+		time.Sleep(patience) // in the bubble
+		synctest.Wait()
+		for name, i := range map[string]resource.Info{
+			"one that is about to be lent": {Idle: time.Second, Total: 3},
+			"one that was just loaded":     {Total: 3},
+			"one at a later age":           {Idle: time.Second, Leases: 1},
+			"one at a later age, used":     {Leases: 1},
+		} {
+			if err := small.Evict(i); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
 		}
 		ended := 0
 		for range 3 {

@@ -25,15 +25,14 @@ type memory struct {
 	mu     sync.Mutex
 	free   int
 	line   []*waiting
-	ending int       // units of contexts that were evicted for the first load in line
-	last   time.Time // when the last of them was evicted
+	ending int // units of contexts that were evicted for the first load in line, since it last grew impatient
 }
 
 // waiting is a load that waits.
 type waiting struct {
-	n     int
-	since time.Time
-	ready chan struct{} // closed when it has its memory
+	n         int
+	impatient bool          // it has waited for patience
+	ready     chan struct{} // closed when it has its memory
 }
 
 func newMemory(n int) *memory { return &memory{free: n} }
@@ -59,14 +58,36 @@ func (p *part) Admit(ctx context.Context, r resource.Request) (resource.Done, er
 		p.mu.Unlock()
 		return nil, &resource.Rejection{Policy: "memory", Err: errFull}
 	}
-	w := &waiting{n: p.n, since: time.Now(), ready: make(chan struct{})}
+	w := &waiting{n: p.n, ready: make(chan struct{})}
 	p.line = append(p.line, w)
 	p.mu.Unlock()
-	select {
-	case <-w.ready:
-		return p.done, nil
-	case <-ctx.Done():
+	tick := time.NewTicker(patience)
+	defer tick.Stop()
+	for {
+		select {
+		case <-w.ready:
+			return p.done, nil
+		case <-tick.C:
+			p.grewImpatient(w)
+			continue
+		case <-ctx.Done():
+		}
+		return nil, p.leave(ctx, w)
 	}
+}
+
+// grewImpatient notes that w has waited for patience once more.
+func (m *memory) grewImpatient(w *waiting) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	w.impatient = true
+	if len(m.line) > 0 && m.line[0] == w {
+		m.ending = 0 // a context that was evicted may have been lent all the same
+	}
+}
+
+// leave removes w from the line, since its ctx has ended, and returns the cause.
+func (p *part) leave(ctx context.Context, w *waiting) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	select {
@@ -76,7 +97,7 @@ func (p *part) Admit(ctx context.Context, r resource.Request) (resource.Done, er
 		p.line = slices.DeleteFunc(p.line, func(o *waiting) bool { return o == w })
 	}
 	p.grantLocked()
-	return nil, context.Cause(ctx)
+	return context.Cause(ctx)
 }
 
 // done gives the memory of one context back.
@@ -100,26 +121,22 @@ func (m *memory) grantLocked() {
 
 // Evict implements [resource.Eviction]: a context that is idle or was just released ends if the first
 // load in line needs its memory. One that is about to be lent is kept, and so is one that was just loaded.
+// That memory is needed says nothing about a later age, so that the pool creates no replacement for
+// what is evicted here.
 func (p *part) Evict(i resource.Info) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	now := time.Now()
 	switch {
-	case len(p.line) == 0 || now.Sub(p.line[0].since) < patience:
+	case i.Total == 0: // the pool asks about a later age
 		return nil
-	case i.Idle > 0 && i.Idlers == 0:
+	case len(p.line) == 0 || !p.line[0].impatient || p.free+p.ending >= p.line[0].n:
+		return nil
+	case i.Idle > 0 && i.Idlers == 0: // it is about to be lent
 		return nil
 	case i.Idle == 0 && i.Leases == 0: // it was just loaded, and its caller would fail without it
 		return nil
 	}
-	if now.Sub(p.last) > patience {
-		p.ending = 0 // a context that was evicted may have been lent all the same
-	}
-	if p.free+p.ending >= p.line[0].n {
-		return nil
-	}
 	p.ending += p.n
-	p.last = now
 	return errNeeded
 }
 
