@@ -8,6 +8,7 @@ import (
 	"log"
 	"maps"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -90,10 +91,21 @@ func (p *recipe) wait(left time.Duration, r resource.Request) <-chan result {
 		lease, err := p.AcquireWith(ctx, r)
 		ended <- result{lease, err}
 	}()
-	for p.Stats().Waiting == before {
+	for p.Stats().Waiting == before || !p.queued(before+1) {
 		time.Sleep(time.Millisecond) // polls: the beginning of a wait has no event
 	}
 	return ended
+}
+
+// queued reports whether the Queue, if there is one, has so many waiters: it gets them a little
+// after the pool counts them.
+func (p *recipe) queued(n int) bool {
+	for _, policy := range p.meter.Snapshot(0).Policies {
+		if policy.Moment == "Queue" {
+			return strings.HasPrefix(policy.State, fmt.Sprintf("%d waiting", n))
+		}
+	}
+	return true
 }
 
 // show prints the states of the policies, as the live page shows them, and the counters

@@ -18,6 +18,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
+	"github.com/respool/respool/internal/outside"
 	"github.com/respool/respool/resource"
 	"github.com/respool/respool/wspool"
 )
@@ -312,7 +313,7 @@ func TestStopped_PingsOut(t *testing.T) {
 		c := startStopped(t, s.cfg.URL, kind.opaque)
 		s.hold()
 		s.untilPinged(t)
-		c.signal(syscall.SIGSTOP)
+		outside.Stop(t, c.cmd.Process)
 		s.pong()
 		time.Sleep(stoppedFor) // it is what is tested
 		c.signal(syscall.SIGCONT)
@@ -345,7 +346,7 @@ func TestStopped_ServerVanishes(t *testing.T) {
 			s.pong()
 			s.untilPinged(t)
 		}
-		c.signal(syscall.SIGSTOP)
+		outside.Stop(t, c.cmd.Process)
 		s.pong()
 		s.mu.Lock()
 		s.gone = true

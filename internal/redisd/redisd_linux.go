@@ -175,7 +175,14 @@ func (s *Server) end(sig syscall.Signal) {
 
 // Stop stops the process until Continue, as a machine does that is overloaded or
 // suspended. Its connections stay open.
-func (s *Server) Stop() { s.signal(syscall.SIGSTOP) }
+func (s *Server) Stop() {
+	s.t.Helper()
+	select {
+	case <-s.gone: // it is no error if the process has ended
+	default:
+		outside.Stop(s.t, s.cmd.Process)
+	}
+}
 
 // Continue ends a Stop.
 func (s *Server) Continue() { s.signal(syscall.SIGCONT) }

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/respool/respool/endpoint"
+	"github.com/respool/respool/internal/outside"
 	"github.com/respool/respool/wspool"
 	"github.com/respool/respool/wspool/cluster"
 	"github.com/respool/respool/wspool/mux"
@@ -258,7 +259,7 @@ func TestProcessStopped(t *testing.T) {
 	defer stop()
 	y.await("at first", 100, addrs(all)...)
 	victim := all[1]
-	victim.signal(syscall.SIGSTOP)
+	outside.Stop(t, victim.cmd.Process)
 	y.next()
 	time.Sleep(time.Second) // the figure is that of the time after it
 	y.next()

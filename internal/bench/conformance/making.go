@@ -130,7 +130,7 @@ func making() []Case {
 			killsDial(p, func(ctx context.Context) {
 				as[peer.Trier](p).TryAcquire(ctx)
 				<-ctx.Done()
-				p.needs(p.Makes() > 0)
+				p.needs(until(func() bool { return p.Makes() > 0 })) // it begins in a goroutine
 			})
 		}},
 	}

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/respool/respool/internal/outside"
 	"github.com/respool/respool/internal/redisd"
 	"github.com/respool/respool/internal/relay"
 	"github.com/respool/respool/policy/fleet"
@@ -180,7 +181,7 @@ func (f *fleetOf) stop(p *process, yes bool) {
 	p.stopped = yes
 	if yes {
 		f.judge.note("%s is stopped", p.name)
-		p.cmd.Process.Signal(syscall.SIGSTOP)
+		outside.Stop(f.t, p.cmd.Process)
 		return
 	}
 	f.judge.note("%s continues", p.name)

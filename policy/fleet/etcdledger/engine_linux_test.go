@@ -159,13 +159,12 @@ func (m *member) restart(t testing.TB, data bool) {
 // stall stops the server until resume is called.
 func (m *member) stall(t testing.TB) (resume func()) {
 	t.Helper()
-	signal := func(s os.Signal) {
-		if err := m.cmd.Process.Signal(s); err != nil {
+	outside.Stop(t, m.cmd.Process)
+	return func() {
+		if err := m.cmd.Process.Signal(syscall.SIGCONT); err != nil {
 			t.Error(err)
 		}
 	}
-	signal(syscall.SIGSTOP)
-	return func() { signal(syscall.SIGCONT) }
 }
 
 // open returns a ledger with a client of its own.
