@@ -40,6 +40,15 @@ type factory struct {
 	mu       sync.Mutex
 	parts    []*part
 	making   map[*makeCall]bool
+	first    sync.Once
+	lent     chan struct{} // closed when the first lease begins
+}
+
+func newFactory(t judge, most, scale int) *factory {
+	return &factory{
+		t: t, most: int64(most), scale: scale, patience: 500 * time.Millisecond,
+		making: make(map[*makeCall]bool), lent: make(chan struct{}),
+	}
 }
 
 // makeCall is a call of make that has not returned.
@@ -69,9 +78,6 @@ func (y *factory) begin(ctx context.Context) *makeCall {
 		y.t.Errorf("I1: %d slots taken of at most %d", n, y.most)
 	}
 	m := &makeCall{ctx: ctx}
-	if y.making == nil {
-		y.making = make(map[*makeCall]bool)
-	}
 	y.making[m] = true
 	return m
 }
@@ -244,6 +250,7 @@ func (h *holder) value(l lease[*part]) *part {
 // take detects a second holder of p.
 func (h *holder) take(p *part) {
 	h.got++
+	h.y.first.Do(func() { close(h.y.lent) })
 	if o := p.owner.Swap(h.id); o != 0 {
 		h.y.t.Errorf("I2: part %d lent to %d while %d has it", p.n, h.id, o)
 	}

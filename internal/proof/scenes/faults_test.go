@@ -44,7 +44,7 @@ var faults = []fault{
 }
 
 // prompt exceeds the sum of all timeouts of a trial, with a margin for a busy machine.
-const prompt = 10 * time.Second
+const prompt = 15 * time.Second
 
 // trial is one fault in one phase.
 type trial struct {
@@ -83,7 +83,7 @@ var phases = []struct {
 	}},
 	{"reading", func(r *trial) {
 		// The first part of the answer must come in this time, also on a busy machine.
-		r.cfg.PongWait = 3 * time.Second
+		r.cfg.PongWait = 6 * time.Second
 		r.leased(much, false, func(c *relay.Conn) { c.Down().After(c.Down().Passed()+int64(r.size)/8, func() { r.do(c) }) })
 	}},
 	{"closing", func(r *trial) {

@@ -23,9 +23,9 @@ type scene struct {
 // quiet is how long healthy connections stay idle.
 const quiet = 500 * time.Millisecond
 
-// briskly shortens the detection of silence.
+// briskly shortens the detection of silence, and leaves a busy machine the time to reply.
 func briskly(cfg *wspool.Config) {
-	cfg.KeepAlive, cfg.PongWait = 200*time.Millisecond, 800*time.Millisecond
+	cfg.KeepAlive, cfg.PongWait = 200*time.Millisecond, 2*time.Second
 }
 
 var idleScenes = []scene{
