@@ -106,8 +106,8 @@ func (m *Meter) unseen(now time.Time) (todo []func(), next time.Duration) {
 	if !ok {
 		return nil, next
 	}
-	noted := m.leases.unsampled()
-	if i.Leased == 0 && len(noted) == 0 {
+	noted, unsampled := m.leases.noted()
+	if i.Leased == 0 && unsampled == 0 {
 		return nil, next
 	}
 	all := min(max(i.Max, i.Idle+i.Leased), math.MaxInt/4)
@@ -128,6 +128,9 @@ func (m *Meter) unseen(now time.Time) (todo []func(), next time.Duration) {
 			next = min(next, m.cfg.Overdue-r.Held)
 			continue
 		}
+		if noted[r.ID].number == number {
+			continue // and must not be added again if it has ended since
+		}
 		h, added, late := m.leases.found(r.ID, number, now.Add(-r.Held))
 		if late.ID != 0 {
 			todo = append(todo, func() { m.returned(late) })
@@ -136,9 +139,9 @@ func (m *Meter) unseen(now time.Time) (todo []func(), next time.Duration) {
 			todo = append(todo, func() { m.sampleMore(); m.report(h) })
 		}
 	}
-	for id, number := range noted {
-		if running[id] != number {
-			todo = append(todo, func() { m.leases.end(resource.EndEvent{ID: id, Lease: number}) })
+	for id, n := range noted {
+		if !n.sampled && running[id] != n.number {
+			todo = append(todo, func() { m.leases.end(resource.EndEvent{ID: id, Lease: n.number}) })
 		}
 	}
 	return todo, next
@@ -161,20 +164,27 @@ func (m *Meter) sampleMore() {
 	}
 }
 
-// unsampled returns the leases that were not sampled, by resource.
-func (ls *leases) unsampled() map[uint64]uint64 {
-	all := make(map[uint64]uint64)
+// noted is a lease that is held.
+type noted struct {
+	number  uint64
+	sampled bool
+}
+
+// noted returns the leases that are held, by resource, and how many of them were not sampled.
+func (ls *leases) noted() (all map[uint64]noted, unsampled int) {
+	all = make(map[uint64]noted)
 	for i := range ls.shards {
 		s := &ls.shards[i]
 		s.mu.Lock()
 		for id, l := range s.byID {
+			all[id] = noted{l.number, l.depth > 0}
 			if l.depth == 0 {
-				all[id] = l.number
+				unsampled++
 			}
 		}
 		s.mu.Unlock()
 	}
-	return all
+	return all, unsampled
 }
 
 // found adds an overdue lease; added is false if it was there before. late is that of

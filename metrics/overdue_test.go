@@ -575,6 +575,69 @@ func TestOverdue_Shared(t *testing.T) {
 	}
 }
 
+// releasing is a Source whose Inspect ends a lease once it has seen it.
+type releasing struct {
+	*resource.Pool[int]
+	lease resource.Lease[int]
+}
+
+func (r *releasing) Inspect(limit int) resource.Inspection {
+	i := r.Pool.Inspect(limit)
+	if limit > 0 {
+		r.lease.Release() // nil, or ended before: no effect
+	}
+	return i
+}
+
+// An overdue lease that ends while the pool is searched for others is not reported again.
+func TestOverdue_EndsDuringScan(t *testing.T) {
+	for name, sampled := range map[string]int{"sampled": 1, "unsampled": 1 << 20} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := &watcher{start: time.Now()}
+				w.m = newMeter(t, metrics.Config{
+					Overdue:    time.Minute,
+					OnOverdue:  func(h metrics.Held) { w.note(&w.due, h) },
+					OnReturned: func(h metrics.Held) { w.note(&w.returned, h) },
+					Logger:     slog.New(slog.DiscardHandler),
+				})
+				p, err := resource.New(resource.Config[int]{
+					Make:    func(context.Context) (int, error) { return 1, nil },
+					MaxSize: 1, Trace: w.m.Trace(nil), SampleLeases: sampled,
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				src := &releasing{Pool: p}
+				if err := w.m.Watch(src); err != nil {
+					t.Fatal(err)
+				}
+				var l resource.Lease[int]
+				for { // the first ones are sampled
+					if l, err = p.Acquire(t.Context()); err != nil {
+						t.Fatal(err)
+					}
+					if (len(w.m.Snapshot(1).Held) > 0) == (sampled == 1) {
+						break
+					}
+					l.Release()
+				}
+				time.Sleep(5 * time.Minute) // in the bubble
+				w.want(t, 1, 0)
+				src.lease = l
+				time.Sleep(5 * time.Minute) // in the bubble
+				w.want(t, 1, 1)
+				if s := w.m.Snapshot(0); s.Overdue != 0 || p.Stats().Leased != 0 {
+					t.Errorf("%d leases are overdue, %d are held", s.Overdue, p.Stats().Leased)
+				}
+				if err := p.Close(t.Context()); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
+
 // A lease that was not sampled is reported under the ordinal by which Inspect shows it and Reclaim
 // ends it. Leases that were taken back, as after ReleaseAfter, have ordinals but are not in
 // Info.Leases.
