@@ -578,13 +578,13 @@ func TestOverdue_Shared(t *testing.T) {
 // releasing is a Source whose Inspect ends a lease once it has seen it.
 type releasing struct {
 	*resource.Pool[int]
-	lease resource.Lease[int]
+	lease atomic.Pointer[resource.Lease[int]] // nil: none yet
 }
 
 func (r *releasing) Inspect(limit int) resource.Inspection {
 	i := r.Pool.Inspect(limit)
-	if limit > 0 {
-		r.lease.Release() // nil, or ended before: no effect
+	if l := r.lease.Load(); l != nil && limit > 0 {
+		l.Release() // has no effect the next time
 	}
 	return i
 }
@@ -624,7 +624,7 @@ func TestOverdue_EndsDuringScan(t *testing.T) {
 				}
 				time.Sleep(5 * time.Minute) // in the bubble
 				w.want(t, 1, 0)
-				src.lease = l
+				src.lease.Store(&l)
 				time.Sleep(5 * time.Minute) // in the bubble
 				w.want(t, 1, 1)
 				if s := w.m.Snapshot(0); s.Overdue != 0 || p.Stats().Leased != 0 {
