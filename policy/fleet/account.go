@@ -316,7 +316,7 @@ func (a *account) next(now time.Duration) time.Duration {
 	if a.sooner > 0 {
 		at = min(at, a.sooner)
 	}
-	if a.grows(now) || a.owes() {
+	if a.grows(now) || a.owes() || a.unstated() {
 		at = min(at, a.sentAt+a.gap())
 	}
 	return max(now, at)
@@ -330,6 +330,10 @@ func (a *account) grows(now time.Duration) bool {
 	}
 	return !a.unmet || a.want(now) >= 2*a.asked
 }
+
+// unstated reports whether more units are in use than the ledger knows of: LocalShare admits
+// requests while it is learning, also while a claim is under way that was to say less.
+func (a *account) unstated() bool { return a.used > max(a.allowance, a.has) }
 
 // owes reports whether the process has free units that others lack.
 func (a *account) owes() bool {

@@ -3,6 +3,7 @@ package fleet_test
 import (
 	"errors"
 	"strconv"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -141,6 +142,37 @@ func TestQuota_LearningIsTold(t *testing.T) {
 		}
 		dones := admit(t, q, 5)
 		time.Sleep(lease / 50)
+		if n := e.Granted("account")[q.Snapshot().Holder]; n != 5 {
+			t.Errorf("the ledger knows of %d units, want 5", n)
+		}
+		returnAll(dones)
+	})
+}
+
+// So is one that is admitted while a claim is under way, which was to ask for more than it says is
+// in use.
+func TestQuota_LearningIsToldDuringClaim(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEngine()
+		q := newQuota(t, fleet.Config{Ledger: e, Limit: 20, Min: 5})
+		defer end(q)
+		time.Sleep(time.Second) // in the bubble
+		var once sync.Once
+		claimed, answer := make(chan struct{}), make(chan struct{})
+		e.set(func(e *engine) {
+			e.override = func(_ fleet.Claim, do func() (fleet.Grant, error)) (fleet.Grant, error) {
+				once.Do(func() {
+					close(claimed)
+					<-answer
+				})
+				return do()
+			}
+		})
+		dones := admit(t, q, 3)
+		<-claimed
+		dones = append(dones, admit(t, q, 2)...)
+		close(answer)
+		time.Sleep(lease / 50) // in the bubble
 		if n := e.Granted("account")[q.Snapshot().Holder]; n != 5 {
 			t.Errorf("the ledger knows of %d units, want 5", n)
 		}
