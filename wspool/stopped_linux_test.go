@@ -35,7 +35,7 @@ func init() {
 const (
 	stoppedIdle   = 30
 	stoppedLeases = 5               // that wait for an answer
-	stoppedFor    = 5 * time.Second // KeepAlive, PongWait, and a little
+	stoppedFor    = 7 * time.Second // KeepAlive, PongWait, and a little
 )
 
 // stoppedChild has idle connections and some leases that wait. It obeys the lines on
@@ -49,7 +49,7 @@ func stoppedChild() error {
 	causes := map[string]int{}
 	cfg := wspool.Config{
 		URL: os.Getenv("RESPOOL_URL"), MaxSize: stoppedIdle + stoppedLeases,
-		KeepAlive: time.Second, PongWait: 3 * time.Second,
+		KeepAlive: time.Second, PongWait: 5 * time.Second,
 		TLS: &tls.Config{InsecureSkipVerify: true},
 		Trace: &resource.Trace{Destroyed: func(e resource.DestroyEvent) {
 			mu.Lock()

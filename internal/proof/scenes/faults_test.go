@@ -44,7 +44,7 @@ var faults = []fault{
 }
 
 // prompt exceeds the sum of all timeouts of a trial, with a margin for a busy machine.
-const prompt = 15 * time.Second
+const prompt = 25 * time.Second
 
 // trial is one fault in one phase.
 type trial struct {
@@ -97,7 +97,7 @@ var phases = []struct {
 // Whatever the fault and its phase, the client gets a specific error in time, the pool
 // recovers with the network, and nothing is left.
 func TestFaults(t *testing.T) {
-	turns := make(chan struct{}, 16)
+	turns := make(chan struct{}, 8)
 	var all sync.WaitGroup
 	tries := 0
 	for _, p := range phases {
