@@ -242,6 +242,7 @@ func TestKeys(t *testing.T) {
 	if len(unseen) > 0 {
 		t.Errorf("focus cannot be seen on %q", unseen)
 	}
+	b.until(`document.querySelector("#charts svg").getAttribute("aria-label")?.includes(", now")`) // there are figures to choose from
 	b.do(chromedp.Focus(chromedp.CSS("#charts svg")), chromedp.KeyEvent(kb.ArrowLeft))
 	b.until(`document.querySelector("#charts svg").getAttribute("aria-label").includes(", at ")`)
 	b.good()
