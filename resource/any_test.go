@@ -301,9 +301,17 @@ func TestI7_AnyIdleElsewhere(t *testing.T) {
 					if i.Leases == 0 {
 						return nil
 					}
-					time.Sleep(time.Second)
+					time.Sleep(time.Second) // in the bubble
 					return errors.New("sick")
 				})
+				create, first := cfg.Make, true
+				cfg.Make = func(ctx context.Context) (*keyedItem, error) {
+					if !first {
+						time.Sleep(time.Second) // in the bubble: a new one is not as soon as the idle one
+					}
+					first = false
+					return create(ctx)
+				}
 			}
 		}
 	}, func(h *keyedHarness) {
