@@ -531,26 +531,34 @@ func TestDropped_Overdue(t *testing.T) {
 	})
 }
 
+// newPooled returns a pool of one resource whose Trace is that of a watcher's meter, which is yet to
+// Watch it.
+func newPooled(t *testing.T, sampled int) (*watcher, *resource.Pool[int]) {
+	t.Helper()
+	w := &watcher{start: time.Now()}
+	w.m = newMeter(t, metrics.Config{
+		Overdue:    time.Minute,
+		OnOverdue:  func(h metrics.Held) { w.note(&w.due, h) },
+		OnReturned: func(h metrics.Held) { w.note(&w.returned, h) },
+		Logger:     slog.New(slog.DiscardHandler),
+	})
+	p, err := resource.New(resource.Config[int]{
+		Make:    func(context.Context) (int, error) { return 1, nil },
+		MaxSize: 1, Trace: w.m.Trace(nil), SampleLeases: sampled,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w, p
+}
+
 // A lease that was acquired with Request.Shared is never overdue, sampled or not, and the
 // next lease of its resource is.
 func TestOverdue_Shared(t *testing.T) {
 	for name, sampled := range map[string]int{"sampled": 1, "unsampled": 1 << 20} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := &watcher{start: time.Now()}
-				w.m = newMeter(t, metrics.Config{
-					Overdue:    time.Minute,
-					OnOverdue:  func(h metrics.Held) { w.note(&w.due, h) },
-					OnReturned: func(h metrics.Held) { w.note(&w.returned, h) },
-					Logger:     slog.New(slog.DiscardHandler),
-				})
-				p, err := resource.New(resource.Config[int]{
-					Make:    func(context.Context) (int, error) { return 1, nil },
-					MaxSize: 1, Trace: w.m.Trace(nil), SampleLeases: sampled,
-				})
-				if err != nil {
-					t.Fatal(err)
-				}
+				w, p := newPooled(t, sampled)
 				if err := w.m.Watch(p); err != nil {
 					t.Fatal(err)
 				}
@@ -594,26 +602,14 @@ func TestOverdue_EndsDuringScan(t *testing.T) {
 	for name, sampled := range map[string]int{"sampled": 1, "unsampled": 1 << 20} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := &watcher{start: time.Now()}
-				w.m = newMeter(t, metrics.Config{
-					Overdue:    time.Minute,
-					OnOverdue:  func(h metrics.Held) { w.note(&w.due, h) },
-					OnReturned: func(h metrics.Held) { w.note(&w.returned, h) },
-					Logger:     slog.New(slog.DiscardHandler),
-				})
-				p, err := resource.New(resource.Config[int]{
-					Make:    func(context.Context) (int, error) { return 1, nil },
-					MaxSize: 1, Trace: w.m.Trace(nil), SampleLeases: sampled,
-				})
-				if err != nil {
-					t.Fatal(err)
-				}
+				w, p := newPooled(t, sampled)
 				src := &releasing{Pool: p}
 				if err := w.m.Watch(src); err != nil {
 					t.Fatal(err)
 				}
 				var l resource.Lease[int]
 				for { // the first ones are sampled
+					var err error
 					if l, err = p.Acquire(t.Context()); err != nil {
 						t.Fatal(err)
 					}

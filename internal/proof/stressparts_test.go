@@ -54,7 +54,7 @@ func newFactory(t judge, most, scale int) *factory {
 // makeCall is a call of make that has not returned.
 type makeCall struct {
 	ctx   context.Context
-	ended bool // its context had ended when somebody looked, and it takes no slot any more
+	ended bool // begin has found that its context has ended: it takes no slot any more
 }
 
 var errYard = errors.New("planned failure")
