@@ -649,7 +649,14 @@ func (p *Pool[T]) invalidate(e *entry[T], cause error) {
 	}
 	p.lock()
 	defer p.unlock()
-	if e.loc != gone && !e.invalid() {
+	switch {
+	case e.loc == gone || e.word.Invalidated():
+	case e.era.over.Load():
+		// A Reset came first, and its cause stays. The word says that e is dead as well: if e is not in
+		// the pool yet its creation may have been spared, and putOldLocked must not lend it.
+		e.fate, e.cause = e.whyInvalid()
+		e.word.Invalidate()
+	default:
 		p.startClockLocked()
 		if e.word.Load().Leases == 0 && p.clock.now()-e.born < probation {
 			p.failedEarlyLocked(e, cause)

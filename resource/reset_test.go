@@ -277,6 +277,29 @@ func TestReset_SparedIsLentOnce(t *testing.T) {
 	})
 }
 
+// A resource that a Reset spared and that Watch reports dead before it is in the pool is
+// lent to nobody.
+func TestReset_SparedIsNotLentDead(t *testing.T) {
+	script(t, 10, nil, func(h *harness) {
+		c := h.acquire()
+		h.wantMake()
+		h.p.Reset(nil)
+		second := h.wantMake()
+		time.Sleep(10 * time.Millisecond)
+		h.p.Reset(nil) // soon after the last one, so it spares second
+		if second.ctx.Err() != nil {
+			t.Fatalf("the context ended with %v", second.ctx.Err())
+		}
+		h.onWatch = func(it *item) { it.invalidate(errors.New("found dead")) }
+		h.wantDestroyed(second.finish(), resource.ErrReset)
+		h.onWatch = nil
+		c.wantItem(h.wantMake().finish())
+		if s := h.p.Stats(); s.Acquired != 1 {
+			t.Errorf("%d leases began, and the caller has one", s.Acquired)
+		}
+	})
+}
+
 // hanging is a pool of ordinals whose Destroy hangs until let is closed.
 type hanging struct {
 	*resource.Pool[int]

@@ -51,7 +51,7 @@ func (p *permits) Admit(ctx context.Context, r resource.Request) (resource.Done,
 	switch v {
 	case "slow":
 		if !r.NoWait {
-			timer := time.NewTimer(ms(40) + time.Duration(n*29+7)*time.Microsecond)
+			timer := time.NewTimer(ms(40) + time.Duration(n*29+7)*time.Microsecond + odd)
 			defer timer.Stop()
 			select {
 			case <-timer.C:
@@ -194,7 +194,7 @@ func (h *health) Check(ctx context.Context, v *thing, i resource.Info) error {
 	h.busy.Add(1)
 	defer h.busy.Add(-1)
 	if h.kind == "slow" {
-		timer := time.NewTimer(ms(15) + time.Duration(v.n*31)*time.Microsecond)
+		timer := time.NewTimer(ms(15) + time.Duration(v.n*31)*time.Microsecond + odd)
 		defer timer.Stop()
 		select {
 		case <-timer.C:

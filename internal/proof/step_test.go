@@ -57,7 +57,7 @@ func (d *drive) step(o op) {
 	case "try":
 		d.ask(d.newCaller("try", none, 0))
 	case "do":
-		d.do(d.newCaller("do", none, 0), o.a, ms(30*o.b)+41*time.Microsecond)
+		d.do(d.newCaller("do", none, 0), o.a, ms(30*o.b)+41*time.Microsecond+odd)
 	case "cancel":
 		if c := choose(d.list(asking), o.a); c != nil {
 			c.cancel()

@@ -157,12 +157,13 @@ func (w *world) canceled() (n int) {
 func (w *world) cutOff(awaited bool) {
 	now := time.Now()
 	w.resets = append(w.resets, now)
-	_, most := w.patience()
+	least, most := w.patience()
 	spare := awaited && len(w.resets) > 1 && now.Sub(w.resets[len(w.resets)-2]) < most
 	for m := range w.running {
 		switch cause := context.Cause(m.ctx); {
 		case cause == resource.ErrReset && m.cut.IsZero():
 			m.cut = now
+			w.slow = w.slow || now.Sub(m.began) >= least
 		case cause == nil && m.gen < w.gen && !spare && !w.closed:
 			w.err("make %d goes on after a Reset", m.n)
 		}
@@ -190,6 +191,12 @@ func (w *world) slotsTaken() int {
 	return n
 }
 
+// odd is added to every time that the world takes. Steps and the deadlines of callers are at
+// whole microseconds, so nothing that the world ends, it ends at the instant of a deadline.
+// There either could be first: a resource that was granted to a caller too late counts in
+// Acquired, and the caller does not get it.
+const odd = time.Nanosecond
+
 var errMake = errors.New("planned make failure")
 
 // makeError is the error of one particular make.
@@ -204,7 +211,7 @@ func (w *world) make(ctx context.Context) (v *thing, err error) {
 	defer func() { // runs on panic and Goexit as well
 		w.endMake(m, v, err, normal)
 	}()
-	after := m.plan.after + time.Duration(m.n*13+1)*time.Microsecond
+	after := m.plan.after + time.Duration(m.n*13+1)*time.Microsecond + odd
 	switch m.plan.how {
 	case "hangs", "tardy":
 		after = 24 * time.Hour
@@ -220,7 +227,7 @@ func (w *world) make(ctx context.Context) (v *thing, err error) {
 		switch m.plan.how {
 		case "ignores":
 		case "tardy":
-			time.Sleep(w.grace()/2 + time.Duration(m.n*7+1)*time.Microsecond) // in the bubble: late enough to outlive its context
+			time.Sleep(w.grace()/2 + time.Duration(m.n*7+1)*time.Microsecond + odd) // in the bubble: late enough to outlive its context
 		default:
 			normal = true
 			return nil, ctx.Err()
@@ -364,12 +371,13 @@ func (w *world) endMake(m *making, v *thing, err error, normal bool) {
 	w.fail(m, err)
 }
 
-// succeed records that m has succeeded. world.mu is held.
+// succeed records that m has succeeded. One that a Reset has canceled says nothing.
+// world.mu is held.
 func (w *world) succeed(m *making) {
-	w.streak = 0
 	if !m.cut.IsZero() {
 		return
 	}
+	w.streak = 0
 	took := time.Since(m.began)
 	if w.slow = false; w.longest == 0 || took < w.shortest {
 		w.shortest = took
