@@ -33,6 +33,7 @@ func echoServer() (addr string, close func()) {
 	}
 	var mu sync.Mutex
 	var conns []net.Conn
+	closed := false
 	go func() {
 		for {
 			c, err := l.Accept()
@@ -41,6 +42,9 @@ func echoServer() (addr string, close func()) {
 			}
 			mu.Lock()
 			conns = append(conns, c)
+			if closed { // it was accepted just before
+				_ = c.Close()
+			}
 			mu.Unlock()
 			go func() { _, _ = io.Copy(c, c) }()
 		}
@@ -49,6 +53,7 @@ func echoServer() (addr string, close func()) {
 		_ = l.Close()
 		mu.Lock()
 		defer mu.Unlock()
+		closed = true
 		for _, c := range conns {
 			_ = c.Close()
 		}

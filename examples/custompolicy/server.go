@@ -13,9 +13,10 @@ import (
 // server answers the line "ping" with "pong" and echoes all others.
 type server struct {
 	net.Listener
-	mu    sync.Mutex
-	conns map[net.Conn]bool
-	wg    sync.WaitGroup
+	accepting sync.WaitGroup
+	mu        sync.Mutex
+	conns     map[net.Conn]bool
+	answering sync.WaitGroup
 }
 
 func listen() (*server, error) {
@@ -24,7 +25,7 @@ func listen() (*server, error) {
 		return nil, err
 	}
 	s := &server{Listener: l, conns: make(map[net.Conn]bool)}
-	s.wg.Go(s.accept)
+	s.accepting.Go(s.accept)
 	return s, nil
 }
 
@@ -39,7 +40,7 @@ func (s *server) accept() {
 		s.mu.Lock()
 		s.conns[c] = true
 		s.mu.Unlock()
-		s.wg.Go(func() { s.answer(c) })
+		s.answering.Go(func() { s.answer(c) })
 	}
 }
 
@@ -69,8 +70,9 @@ func (s *server) DropAll() {
 // Close ends the server and waits for its goroutines.
 func (s *server) Close() error {
 	err := s.Listener.Close()
+	s.accepting.Wait() // a connection accepted just now is closed too
 	s.DropAll()
-	s.wg.Wait()
+	s.answering.Wait()
 	return err
 }
 
