@@ -18,7 +18,11 @@ func (d *drive) open(make newPool[*thing]) (err error) {
 		if !on {
 			return nil
 		}
-		return &permits{name: name, plan: plan, complain: d.locked, exits: name != "admission"}
+		p := &permits{name: name, plan: plan, complain: d.locked, exits: name != "admission"}
+		if p.exits {
+			p.onAsk = d.asks
+		}
+		return p
 	}
 	if d.admits = policy(c.admission, "admission", d.script.admits); d.admits != nil {
 		d.admits.onAnswer = d.admission

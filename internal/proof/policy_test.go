@@ -18,6 +18,7 @@ type permits struct {
 	name     string
 	plan     []verdict
 	complain func(format string, args ...any) // reports a violation
+	onAsk    func()                           // at the beginning of Admit; nil: nothing
 	onAnswer func(ctx context.Context, p *permit, refused bool)
 	exits    bool // may call Goexit: it does not run on a caller's goroutine
 	healed   atomic.Bool
@@ -39,6 +40,9 @@ var errRefused = errors.New("planned refusal")
 func (p *permits) Admit(ctx context.Context, r resource.Request) (resource.Done, error) {
 	p.asking.Add(1)
 	defer p.asking.Add(-1)
+	if p.onAsk != nil {
+		p.onAsk()
+	}
 	n := int(p.asked.Add(1)) - 1
 	v := verdict("yes")
 	if n < len(p.plan) && !p.healed.Load() {

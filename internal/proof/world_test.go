@@ -255,11 +255,7 @@ func (w *world) beginMake(ctx context.Context) *making {
 		w.last, w.lastButOne = m.began, w.last
 	}
 	w.running[m] = true
-	// A creation of this instant may have been begun before one failed that has failed in this instant: its
-	// Make is called on another goroutine.
-	for i := len(w.failures) - 1; i >= 0 && w.failures[i].at.Equal(m.began); i-- {
-		w.failures[i].coming++
-	}
+	w.cameNow()
 	if n := w.slotsTaken(); n > w.slotsAllowed() {
 		w.err("I1: make %d began as number %d of %d", m.n, n, w.max)
 	}
@@ -268,6 +264,22 @@ func (w *world) beginMake(ctx context.Context) *making {
 	}
 	w.surplus(m)
 	return m
+}
+
+// asks records that a creation asks a gate or quota.
+func (w *world) asks() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.cameNow()
+}
+
+// cameNow counts a creation as coming for each that has failed in this instant: it may have
+// been begun before, and asks and calls Make on another goroutine. world.mu is held.
+func (w *world) cameNow() {
+	now := time.Now()
+	for i := len(w.failures) - 1; i >= 0 && w.failures[i].at.Equal(now); i-- {
+		w.failures[i].coming++
+	}
 }
 
 // slotsAllowed returns the number of slots for a make that begins: with a gate it took its
