@@ -650,13 +650,13 @@ func (p *Pool[T]) invalidate(e *entry[T], cause error) {
 	p.lock()
 	defer p.unlock()
 	switch {
-	case e.loc == gone || e.word.Invalidated():
+	case e.loc == gone:
 	case e.era.over.Load():
-		// A Reset came first, and its cause stays. The word says that e is dead as well: if e is not in
-		// the pool yet its creation may have been spared, and putOldLocked must not lend it.
+		// A Reset came first, or something else: that cause stays. The word says that e is dead as well:
+		// if e is not in the pool yet its creation may have been spared, and putOldLocked must not lend it.
 		e.fate, e.cause = e.whyInvalid()
 		e.word.Invalidate()
-	default:
+	case !e.word.Invalidated():
 		p.startClockLocked()
 		if e.word.Load().Leases == 0 && p.clock.now()-e.born < probation {
 			p.failedEarlyLocked(e, cause)
