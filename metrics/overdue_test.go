@@ -216,20 +216,7 @@ func TestOverdue_Pool(t *testing.T) {
 	for _, sample := range []int{1, 1 << 20} {
 		t.Run(fmt.Sprint("sample ", sample), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := &watcher{start: time.Now()}
-				w.m = newMeter(t, metrics.Config{
-					Overdue:    time.Second,
-					OnOverdue:  func(h metrics.Held) { w.note(&w.due, h) },
-					OnReturned: func(h metrics.Held) { w.note(&w.returned, h) },
-					Logger:     slog.New(slog.DiscardHandler),
-				})
-				p, err := resource.New(resource.Config[int]{
-					Make: func(context.Context) (int, error) { return 1, nil }, MaxSize: 10,
-					Trace: w.m.Trace(nil), SampleLeases: sample,
-				})
-				if err != nil {
-					t.Fatal(err)
-				}
+				w, p := newPooled(t, time.Second, 10, sample)
 				if err := w.m.Watch(p); err != nil {
 					t.Fatal(err)
 				}
@@ -531,20 +518,20 @@ func TestDropped_Overdue(t *testing.T) {
 	})
 }
 
-// newPooled returns a pool of one resource whose Trace is that of a watcher's meter, which is yet to
-// Watch it.
-func newPooled(t *testing.T, sampled int) (*watcher, *resource.Pool[int]) {
+// newPooled returns a pool of at most max resources whose Trace is that of a watcher's meter, which
+// is yet to Watch it.
+func newPooled(t *testing.T, overdue time.Duration, max, sampled int) (*watcher, *resource.Pool[int]) {
 	t.Helper()
 	w := &watcher{start: time.Now()}
 	w.m = newMeter(t, metrics.Config{
-		Overdue:    time.Minute,
+		Overdue:    overdue,
 		OnOverdue:  func(h metrics.Held) { w.note(&w.due, h) },
 		OnReturned: func(h metrics.Held) { w.note(&w.returned, h) },
 		Logger:     slog.New(slog.DiscardHandler),
 	})
 	p, err := resource.New(resource.Config[int]{
 		Make:    func(context.Context) (int, error) { return 1, nil },
-		MaxSize: 1, Trace: w.m.Trace(nil), SampleLeases: sampled,
+		MaxSize: max, Trace: w.m.Trace(nil), SampleLeases: sampled,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -558,7 +545,7 @@ func TestOverdue_Shared(t *testing.T) {
 	for name, sampled := range map[string]int{"sampled": 1, "unsampled": 1 << 20} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w, p := newPooled(t, sampled)
+				w, p := newPooled(t, time.Minute, 1, sampled)
 				if err := w.m.Watch(p); err != nil {
 					t.Fatal(err)
 				}
@@ -602,7 +589,7 @@ func TestOverdue_EndsDuringScan(t *testing.T) {
 	for name, sampled := range map[string]int{"sampled": 1, "unsampled": 1 << 20} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w, p := newPooled(t, sampled)
+				w, p := newPooled(t, time.Minute, 1, sampled)
 				src := &releasing{Pool: p}
 				if err := w.m.Watch(src); err != nil {
 					t.Fatal(err)

@@ -652,8 +652,8 @@ func (p *Pool[T]) invalidate(e *entry[T], cause error) {
 	switch {
 	case e.loc == gone:
 	case e.era.over.Load():
-		// A Reset came first, or something else: that cause stays. The word says that e is dead as well:
-		// if e is not in the pool yet its creation may have been spared, and putOldLocked must not lend it.
+		// The cause of the Reset, or an earlier one, stays. The word is set as well: if e is not in the
+		// pool yet a Reset may have spared its creation, and putOldLocked must see that e is dead.
 		e.fate, e.cause = e.whyInvalid()
 		e.word.Invalidate()
 	case !e.word.Invalidated():

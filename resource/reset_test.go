@@ -277,16 +277,16 @@ func TestReset_SparedIsLentOnce(t *testing.T) {
 	})
 }
 
-// A resource that a Reset spared and that Watch reports dead before it is in the pool is
-// lent to nobody.
+// A resource that a Reset spared is not lent if Watch reports it dead before it is in the
+// pool.
 func TestReset_SparedIsNotLentDead(t *testing.T) {
 	script(t, 10, nil, func(h *harness) {
 		c := h.acquire()
 		h.wantMake()
 		h.p.Reset(nil)
 		second := h.wantMake()
-		time.Sleep(10 * time.Millisecond)
-		h.p.Reset(nil) // soon after the last one, so it spares second
+		time.Sleep(10 * time.Millisecond) // in the bubble: the caller must have come before the next Reset
+		h.p.Reset(nil)                    // soon after the last one, so it spares second
 		if second.ctx.Err() != nil {
 			t.Fatalf("the context ended with %v", second.ctx.Err())
 		}

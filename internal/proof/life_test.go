@@ -61,7 +61,7 @@ func (w *world) destroy(v *thing, cause error) {
 		}
 		w.mu.Unlock()
 	}()
-	time.Sleep(v.plan.dying + time.Duration(v.n*17+3)*time.Microsecond + odd)
+	time.Sleep(v.plan.dying + time.Duration(v.n*17+3)*time.Microsecond + odd) // in the bubble: the time that Destroy takes
 	switch v.plan.destroy {
 	case "panics":
 		panic("planned panic in Destroy")

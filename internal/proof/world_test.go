@@ -191,10 +191,10 @@ func (w *world) slotsTaken() int {
 	return n
 }
 
-// odd is added to every time that the world takes. Steps and the deadlines of callers are at
-// whole microseconds, so nothing that the world ends, it ends at the instant of a deadline.
-// There either could be first: a resource that was granted to a caller too late counts in
-// Acquired, and the caller does not get it.
+// odd is added to every duration of the world: of Make, Destroy, policies and work. Steps
+// and the deadlines of callers are at whole microseconds, so no creation ends at the instant
+// of a deadline. If one did, either could come first: a resource granted to a caller whose
+// context ends before it returns counts in Acquired, and goes to the next caller.
 const odd = time.Nanosecond
 
 var errMake = errors.New("planned make failure")
@@ -273,8 +273,9 @@ func (w *world) asks() {
 	w.cameNow()
 }
 
-// cameNow counts a creation as coming for each that has failed in this instant: it may have
-// been begun before, and asks and calls Make on another goroutine. world.mu is held.
+// cameNow counts a creation that asks or calls Make now as coming for each failure of this
+// instant: the pool may have begun it before the failure, and it runs on another goroutine.
+// world.mu is held.
 func (w *world) cameNow() {
 	now := time.Now()
 	for i := len(w.failures) - 1; i >= 0 && w.failures[i].at.Equal(now); i-- {
